@@ -1,0 +1,167 @@
+// Coroutine types of other libraries, both ways (PROTOCOLS: foreign coroutine types).
+#pragma once
+
+#include <ferry/detail/loop_state.hpp>
+#include <ferry/task.hpp>
+
+#include <coroutine>
+#include <type_traits>
+#include <utility>
+
+namespace ferry {
+
+namespace detail {
+
+// A foreign awaitable in a task. It is awaited by a proxy frame, which may be resumed on any
+// thread; the frame's end, by completion or because it was destroyed, brings the result home.
+// Shielded: what it awaits cannot be told to stop. Then a checkpoint.
+class foreign_operation_base : public operation {
+protected:
+    foreign_operation_base() noexcept { run = &arrived; }
+    ~foreign_operation_base() = default;
+
+    struct proxy {
+        struct promise_type {
+            template <class Operation>
+            explicit promise_type(Operation& op) noexcept : op_(&op) {}
+            promise_type(const promise_type&) = delete;
+            ~promise_type() { op_->arrive(); }
+
+            proxy get_return_object() noexcept {
+                return {std::coroutine_handle<promise_type>::from_promise(*this)};
+            }
+            std::suspend_always initial_suspend() const noexcept { return {}; }
+            std::suspend_never final_suspend() const noexcept { return {}; }
+            void return_void() const noexcept {}
+            void unhandled_exception() const noexcept {}
+
+            static void* operator new(std::size_t size) { return recycled_allocate(size); }
+            static void operator delete(void* memory, std::size_t size) noexcept {
+                recycled_free(memory, size);
+            }
+
+            foreign_operation_base* op_;
+        };
+
+        std::coroutine_handle<> frame;
+    };
+
+    [[noreturn]] static void throw_broken();
+
+private:
+    static void arrived(node* n, verdict) noexcept;
+    void arrive() noexcept; // any thread
+    void try_withdraw() noexcept final {}
+};
+
+template <class A>
+class foreign_operation final : public foreign_operation_base {
+    using result_type = typename await_result<A>::type;
+
+public:
+    explicit foreign_operation(A&& awaitable) noexcept : awaitable_(std::forward<A>(awaitable)) {}
+
+    std::coroutine_handle<> start() { return await_it(*this).frame; }
+
+    result_type result() {
+        if (result_.empty()) {
+            throw_broken();
+        }
+        return result_.take();
+    }
+
+private:
+    static proxy await_it(foreign_operation& self) {
+        try {
+            if constexpr (std::is_void_v<result_type>) {
+                co_await std::forward<A>(self.awaitable_);
+                self.result_.set_value();
+            } else {
+                self.result_.set_value(co_await std::forward<A>(self.awaitable_));
+            }
+        } catch (...) {
+            self.result_.set_error(std::current_exception());
+        }
+    }
+
+    A&& awaitable_;
+    outcome<result_type> result_;
+};
+
+// An awaitable of ferry in a coroutine of another type: a task of its own on the running loop.
+class guest_call_base : public boundary {
+protected:
+    guest_call_base();
+    ~guest_call_base();
+
+    std::coroutine_handle<> on_finished() noexcept final { return resume(); }
+    promise_base* on_stopped(scope_state*) noexcept final {
+        stopped_ = true;
+        record_.place->resume_next(resume());
+        return nullptr;
+    }
+    virtual std::coroutine_handle<> resume() noexcept = 0;
+
+    task_record record_;
+    bool stopped_ = false;
+};
+
+template <class A>
+class guest_call final : public guest_call_base {
+    using result_type = typename await_result<A>::type;
+
+public:
+    explicit guest_call(A&& awaitable) : task_(call(std::forward<A>(awaitable))) {}
+
+    bool await_ready() const noexcept { return false; }
+
+    template <class Promise>
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> frame) {
+        guest_ = frame;
+        if constexpr (requires(Promise& p) {
+                          { p.unhandled_stopped() } -> std::convertible_to<std::coroutine_handle<>>;
+                      }) {
+            unhandled_stopped_ = [](void* address) noexcept -> std::coroutine_handle<> {
+                return std::coroutine_handle<Promise>::from_address(address)
+                    .promise()
+                    .unhandled_stopped();
+            };
+        }
+        return task_access::start(task_, record_, *this);
+    }
+
+    result_type await_resume() {
+        if (stopped_) {
+            throw cancelled();
+        }
+        return task_access::result(task_).take();
+    }
+
+private:
+    static task<result_type> call(A&& awaitable) { co_return co_await std::forward<A>(awaitable); }
+
+    std::coroutine_handle<> resume() noexcept override {
+        if (stopped_ && unhandled_stopped_ != nullptr) {
+            return unhandled_stopped_(guest_.address());
+        }
+        return guest_;
+    }
+
+    task<result_type> task_;
+    std::coroutine_handle<> guest_;
+    std::coroutine_handle<> (*unhandled_stopped_)(void*) noexcept = nullptr;
+};
+
+} // namespace detail
+
+/// Awaits an awaitable of ferry in a coroutine of another type, on a loop's thread; elsewhere it
+/// throws `no_event_loop`. The coroutine is resumed on the loop's thread. When the run ends before
+/// the awaitable does, the promise's `unhandled_stopped()` is called where there is one (P2300);
+/// else `cancelled` is thrown.
+template <class A>
+    requires(detail::ferry_task<A> || detail::ferry_operation<A> || detail::makes_operation<A>)
+auto operator co_await(A&& awaitable) {
+    return detail::guest_call<A>(std::forward<A>(awaitable));
+}
+
+} // namespace ferry

@@ -1,0 +1,87 @@
+// A job: a blocking callable on its way to a worker and back.
+//
+// The node's way: loop -> limiter's or executor's queue -> worker -> inbox of the run. It is
+// embedded in the awaiting frame, never copied, never allocated.
+//
+// Where a job is:
+//   created      nobody has it
+//   submitted    in the loop's chain of this pass
+//   handed_over  waits for a token (under the limiter's lock), or was accepted by an executor,
+//                whose try_withdraw() knows more, or runs
+//   back         its completion reached the loop, or it was taken back
+#pragma once
+
+#include <ferry/detail/list.hpp>
+#include <ferry/detail/node.hpp>
+#include <ferry/detail/sync.hpp>
+#include <ferry/detail/timer_heap.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <source_location>
+#include <string_view>
+
+namespace ferry {
+
+class executor;
+
+namespace detail {
+
+class run_core;
+class limiter_core;
+
+// What may wait for a token: a job, or a coroutine.
+struct limiter_waiter : link {
+    const void* borrower = nullptr; // null: a job, which nobody can name twice
+    bool waiting = false;           // under the limiter's lock
+    // Called without a lock once the token is the waiter's, on the thread that gave it.
+    void (*admitted)(limiter_waiter*) noexcept = nullptr;
+};
+
+} // namespace detail
+
+/// A blocking callable that was handed to an executor. Executors see it: each accepted job is
+/// either `run` on some thread or `drop`ped, once; after that it must not be touched.
+class job : public detail::node, public detail::limiter_waiter {
+public:
+    job(const job&) = delete;
+    job& operator=(const job&) = delete;
+
+    /// Runs it here, to its end. Any thread.
+    void execute() noexcept { run(this, detail::verdict::run); }
+
+    /// Gives it up: what awaits it throws `executor_closed`. Any thread.
+    void drop() noexcept { run(this, detail::verdict::dropped); }
+
+    /// The same with an error of the caller's.
+    virtual void fail(std::exception_ptr error) noexcept = 0;
+
+    /// The name from the options, or empty.
+    std::string_view name() const noexcept { return name_; }
+
+protected:
+    job() noexcept = default;
+    ~job() = default;
+
+public: // for the engine
+    enum class place : std::uint8_t { created, submitted, handed_over, back };
+
+    // Bits of word_, set by the loop's thread, read by the worker.
+    static constexpr std::uint32_t stop_bit = 1;          // its scope was cancelled
+    static constexpr std::uint32_t queue_timeout_bit = 2; // it did not start in time
+
+    static constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();
+
+    detail::run_core* core_ = nullptr;
+    detail::limiter_core* limiter_ = nullptr;
+    ferry::executor* executor_ = nullptr;
+    place place_ = place::created; // loop thread only
+    bool queued_ = false;          // under the lock of a worker_set
+    detail::atomic<std::uint32_t> word_{0};
+    detail::atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
+    char name_[16] = {};
+    std::source_location where_; // of the await
+};
+
+} // namespace ferry

@@ -1,0 +1,62 @@
+// A boundary with children of its own, which ends when the last of them has: groups, when_all,
+// when_any. The first error cancels the others; a stop that came from further out goes on when
+// all have ended.
+#pragma once
+
+#include <ferry/cancel_scope.hpp>
+#include <ferry/detail/children.hpp>
+#include <ferry/detail/scoped_call.hpp>
+
+#include <coroutine>
+#include <exception>
+
+namespace ferry::detail {
+
+class join_operation : public boundary_operation, public children {
+public:
+    cancel_scope& own_scope() noexcept { return own_; }
+
+    // No child can be started any more, or it would only be stopped.
+    bool closing() const noexcept { return closed_ || error_ != nullptr || own_.cancel_called(); }
+    bool closed() const noexcept { return closed_; }
+
+protected:
+    join_operation() noexcept { run = &joined; }
+    join_operation(join_operation&&) noexcept { run = &joined; }
+    ~join_operation() = default;
+
+    void enter();
+
+    // Nothing but children runs any more. Returns what to resume.
+    std::coroutine_handle<> wait_for_children() noexcept;
+
+    // The same when a stop ended what else ran. Returns the frame that it goes on to, or null.
+    promise_base* wait_stopped(scope_state* target) noexcept;
+
+    // An error of what else runs.
+    void fail(std::exception_ptr error) noexcept;
+
+    // Rethrows the first error, if any.
+    void rethrow() {
+        if (error_ != nullptr) {
+            std::rethrow_exception(std::move(error_));
+        }
+    }
+    bool failed() const noexcept { return error_ != nullptr; }
+
+    void on_child_ended(child& c, ending how, std::exception_ptr error,
+                        scope_state* target) noexcept override;
+
+private:
+    static void joined(node* n, verdict) noexcept;
+    promise_base* conclude() noexcept;
+    void note_stop(scope_state* target) noexcept;
+
+    cancel_scope own_;
+    std::exception_ptr error_;
+    scope_state* stopped_by_ = nullptr; // a scope further out
+    bool joining_ = false;
+    bool closed_ = true;
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,70 @@
+// The shared state of a limiter (PROTOCOLS: limiter).
+//
+// Under one short lock: how much is lent, and who waits, first come, first served.
+//   admit    borrowed < total and nobody waits: lent; else behind the others
+//   release  gives back, then lends to those in front while borrowed < total
+// A waiter that is lent to owns the token from that moment; if it does not want it any more, it
+// releases it again.
+#pragma once
+
+#include <ferry/detail/futex_mutex.hpp>
+#include <ferry/detail/job.hpp>
+#include <ferry/statistics.hpp>
+
+#include <cstddef>
+#include <limits>
+#include <unordered_set>
+
+namespace ferry::detail {
+
+class limiter_core {
+public:
+    explicit limiter_core(std::size_t total) noexcept : total_(total) {}
+
+    // Takes from the front of `jobs` those that use this limiter, and appends to `admitted` those
+    // that got a token.
+    void admit(list<job>& jobs, list<job>& admitted) noexcept;
+
+    // True: lent at once. Else `w` waits, if it may. Throws wrong_borrower.
+    bool borrow(const void* borrower, limiter_waiter* w);
+
+    // False: it does not wait any more, the token is its own.
+    bool withdraw(limiter_waiter& w) noexcept;
+
+    void release_job() noexcept;
+    void release(const void* borrower); // throws wrong_borrower
+
+    void set_total(std::size_t total) noexcept;
+    std::size_t total() noexcept;
+    limiter_statistics statistics();
+
+    // Jobs that were left behind keep it alive, and may hold tokens when the limiter object goes.
+    void abandoned_job_holds() noexcept;
+    void abandoned_job_released() noexcept;
+    void check_unused(const char* what) noexcept; // ends the process if others hold or wait
+
+    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            delete this;
+        }
+    }
+
+private:
+    ~limiter_core() = default;
+
+    bool has_room() const noexcept { return borrowed_ < total_; }
+    void lend_to_waiters(list<limiter_waiter>& lucky) noexcept;
+    static void tell(list<limiter_waiter>& lucky) noexcept;
+
+    futex_mutex lock_;
+    std::size_t total_;
+    std::size_t borrowed_ = 0;
+    std::size_t waiting_ = 0;
+    std::size_t abandoned_ = 0; // of borrowed_
+    list<limiter_waiter> waiters_;
+    std::unordered_set<const void*> borrowers_;
+    atomic<std::uint32_t> references_{1};
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,145 @@
+// The engine of a loop: what is ready, what is due, what was submitted, and how it sleeps.
+// Loop thread only, but for what says otherwise.
+#pragma once
+
+#include <ferry/backend.hpp>
+#include <ferry/detail/children.hpp>
+#include <ferry/detail/counters.hpp>
+#include <ferry/detail/job.hpp>
+#include <ferry/detail/promise.hpp>
+#include <ferry/detail/run_core.hpp>
+#include <ferry/detail/timer_heap.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+
+namespace ferry {
+class executor;
+class capacity_limiter;
+} // namespace ferry
+
+namespace ferry::detail {
+
+// A task of the loop's root group; it destroys itself when it has ended.
+class root_child : public child {
+public:
+    virtual void destroy() noexcept = 0;
+
+protected:
+    ~root_child() = default;
+};
+
+class loop_state {
+public:
+    explicit loop_state(backend& sleeper);
+    loop_state(const loop_state&) = delete;
+    loop_state& operator=(const loop_state&) = delete;
+    ~loop_state();
+
+    // --- for operations ---
+
+    void make_ready(node* n) noexcept { ready_.push(n); }
+
+    void arm(timer* t, time_point when) noexcept {
+        t->when = when;
+        timers_.insert(t);
+    }
+    void disarm(timer* t) noexcept {
+        if (t->armed()) {
+            timers_.remove(t);
+        }
+    }
+
+    time_point now() noexcept { return backend_->now(); }
+
+    // The job is handed over at the end of this pass.
+    void submit(job& j) noexcept;
+    // Takes back what submit() took, if the pass has not ended.
+    bool withdraw_submitted(job& j) noexcept;
+    void job_done() noexcept;
+
+    run_core* core_address() const noexcept { return core_.get(); }
+
+    // Any thread that knows that the run goes on.
+    void push_remote(node* n) noexcept { core_->push(n); }
+
+    // What has no one to go to. Never throws.
+    void report_error(std::exception_ptr error) noexcept;
+
+    bool in_loop_thread() const noexcept; // any thread
+
+    // The run does not end before as many calls of thing_ended().
+    void wait_for_thing() noexcept { ++things_; }
+    void thing_ended() noexcept { --things_; }
+
+    // --- for event_loop ---
+
+    // Runs until `done`, then ends the run: root children, owed wakes, the inbox.
+    void begin_run(); // throws would_deadlock when this thread runs a loop
+    void run_until(const bool& done) noexcept;
+    void end_run() noexcept; // root children, inbox, owed wakes
+
+    counted<run_core> core() const noexcept { return counted<run_core>::share(core_.get()); }
+
+    scope_state root_scope; // of what belongs to the run, beside its main task
+    dispatcher dispatch;
+    task_record* current_task = nullptr; // whose frame runs now
+    capacity_limiter* limiter = nullptr;
+    executor* default_executor = nullptr;
+    std::function<void(std::exception_ptr)> error_handler;
+    bool running = false;
+    loop_counters counters;
+    scope_state* main_scope = nullptr; // cancelled when the backend is stopped by its user
+
+private:
+    // The loop's root group: what belongs to the run, beside its main task.
+    class root_group final : public children {
+    public:
+        explicit root_group(loop_state& loop) noexcept : loop_(&loop) {}
+
+    private:
+        void on_child_ended(child& c, ending how, std::exception_ptr error,
+                            scope_state* target) noexcept override;
+        loop_state* loop_;
+    };
+
+    template <class Condition>
+    void run_while(Condition more) noexcept;
+    void pass() noexcept;
+    void idle() noexcept;
+    void run_ready(std::size_t most) noexcept;
+    void fire_timers() noexcept;
+    void hand_over_jobs() noexcept;
+    void look_at_io() noexcept;
+    bool spin() noexcept;
+    void sleep() noexcept;
+    bool quiet() const noexcept { return ready_.empty() && core_->inbox_empty(); }
+
+    root_group root_children_{*this};
+    node_queue ready_;
+    backend* backend_;
+    counted<run_core> core_;
+    timer_heap timers_;
+    list<job> submitted_;
+    std::size_t things_ = 0;
+    std::size_t jobs_ = 0;     // handed over or submitted, not yet back
+    std::uint32_t passes_ = 0; // since the last look at I/O
+    time_point looked_at_io_{};
+    std::uint32_t spin_budget_ns_;
+    bool may_spin_ = false;
+};
+
+// The loop that runs on this thread, or null. Not to be inlined into coroutines.
+loop_state* current_loop() noexcept;
+
+// The same, or throws no_event_loop, naming what was called.
+loop_state& require_loop(const char* call);
+
+inline void operation::finish() noexcept {
+    at = phase::ready;
+    waiter->task->loop->make_ready(this);
+}
+
+} // namespace ferry::detail

@@ -1,0 +1,166 @@
+// What is the same for all jobs: the way from the awaiting frame to a worker and back.
+//
+//   start_job            the frame suspends; the loop takes the job (loop_state::submit)
+//   hand_over_jobs       end of the pass: limiter, then executor                    loop_state.cpp
+//   executed             on the worker: call, drop the callable, return the token, push home
+//   came_back            on the loop: the frame is resumed, or the stop runs
+//
+// Abandonment (PROTOCOLS: jobs, executors, abandonment) is one word:
+//   running   -> done       by the worker, whose completion goes to the loop
+//   running   -> abandoned  by the loop, which then forgets the job; the worker drops the result
+#pragma once
+
+#include <ferry/capacity_limiter.hpp>
+#include <ferry/detail/job.hpp>
+#include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/operation.hpp>
+#include <ferry/detail/scoped_call.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <string_view>
+#include <utility>
+
+namespace ferry::detail {
+
+class offload_operation;
+class abandon_state;
+
+class work_base : public job {
+public:
+    void set_name(std::string_view name) noexcept;
+
+    // Throws what the job ended with, unless that is a value.
+    void rethrow_error();
+
+    // Tells the callable's stop_token. Loop thread.
+    virtual void request_stop() noexcept = 0;
+
+    void fail(std::exception_ptr error) noexcept final;
+
+protected:
+    work_base() noexcept = default;
+    work_base(work_base&& other) noexcept { set_name(other.name()); }
+    ~work_base() = default;
+
+private:
+    friend class offload_operation;
+    friend class abandon_state;
+
+    enum class ending : std::uint8_t { none, value, error, cancelled, withdrawn, timed_out };
+
+    virtual void prepare() = 0;                // on the loop, before it is submitted; may throw
+    virtual void invoke() = 0;                 // on the worker
+    virtual void drop_callable() noexcept = 0; // on the worker
+    virtual void drop_result() noexcept = 0;   // on the worker, when abandoned
+
+    static void executed(node* n, verdict v) noexcept;
+    static void came_back(node* n, verdict v) noexcept;
+    void call();
+    void complete() noexcept;
+    void return_token() noexcept;
+
+    offload_operation* owner_ = nullptr;
+    abandon_state* abandon_ = nullptr; // null: shielded
+    limiter_ref other_limiter_;        // of a type of the user's
+    ending how_ = ending::none;
+    std::exception_ptr error_;
+};
+
+// What outlives the awaiting frame of a job that may be abandoned. Counted: frame, job.
+class abandon_state : public link {
+public:
+    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            delete this;
+        }
+    }
+
+    // Worker: true when the completion goes to the loop, false when the job was abandoned.
+    bool done() noexcept {
+        return state_.exchange(state::done, std::memory_order_acq_rel) == state::running;
+    }
+
+    // Loop: false when the worker was first.
+    bool abandon() noexcept {
+        state expected = state::running;
+        return state_.compare_exchange_strong(expected, state::abandoned, std::memory_order_acq_rel,
+                                              std::memory_order_relaxed);
+    }
+
+protected:
+    abandon_state() noexcept = default;
+    virtual ~abandon_state() = default;
+
+private:
+    friend class offload_operation;
+    friend class work_base;
+
+    enum class state : std::uint32_t { running, done, abandoned };
+
+    void enlist(work_base& w) noexcept;
+    void delist() noexcept;
+
+    atomic<state> state_{state::running};
+    atomic<std::uint32_t> references_{1};
+    counted<run_core> core_;
+    counted<limiter_core> limiter_;
+};
+
+template <class Work>
+class abandonable_block final : public abandon_state {
+public:
+    template <class... Parts>
+    explicit abandonable_block(Parts&&... parts) : work(std::forward<Parts>(parts)...) {}
+
+    Work work;
+};
+
+class offload_operation : public boundary_operation {
+public:
+    static constexpr bool checkpoint = true;
+
+protected:
+    offload_operation(limiter_ref limiter, executor* where, std::chrono::nanoseconds queue_timeout,
+                      bool own_thread) noexcept;
+    offload_operation(offload_operation&& other) noexcept
+        : offload_operation(other.limiter_, other.executor_, other.queue_timeout_,
+                            other.own_thread_) {}
+    ~offload_operation() = default;
+
+    std::coroutine_handle<> start_job(work_base& work);
+    std::coroutine_handle<> start_abandonable(work_base& work, abandon_state& block);
+
+private:
+    friend class work_base;
+
+    struct queue_timer : timer {
+        offload_operation* owner;
+    };
+
+    void try_withdraw() noexcept final;
+    void scope_changed() noexcept final;
+    std::coroutine_handle<> on_finished() noexcept final;
+    promise_base* on_stopped(scope_state* target) noexcept final;
+
+    bool withdraw() noexcept;
+    void withdrawn() noexcept;
+    void came_back() noexcept;
+    void queue_time_is_up() noexcept;
+    void submit() noexcept;
+    void store_deadline() noexcept;
+    loop_state& loop() const noexcept { return *waiter->task->loop; }
+
+    work_base* work_ = nullptr;
+    limiter_ref limiter_;
+    executor* executor_;
+    std::chrono::nanoseconds queue_timeout_;
+    queue_timer timer_;
+    scope_state acquiring_; // while a limiter of the user's is awaited
+    task<> acquire_ = task_access::none<void>();
+    bool own_thread_;
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,182 @@
+// Frames: what every coroutine of ferry carries, how one awaits another, how a stop ends them.
+#pragma once
+
+#include <ferry/detail/config.hpp>
+#include <ferry/detail/operation.hpp>
+#include <ferry/detail/recycler.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <source_location>
+
+namespace ferry::detail {
+
+// What the outermost frame of a chain ends in: a scope, a group's child, the main task of a run.
+struct boundary {
+    // The frame ended with a value or an exception. Returns what to resume next. The frame is
+    // suspended, but must not be destroyed here.
+    virtual std::coroutine_handle<> on_finished() noexcept = 0;
+
+    // A stop destroyed the frame. `target` is the scope that ends it. Returns the frame that the
+    // stop has to go on to, or null when it is caught here, or has to wait.
+    virtual promise_base* on_stopped(scope_state* target) noexcept = 0;
+
+protected:
+    ~boundary() = default;
+};
+
+struct promise_base {
+    std::coroutine_handle<> self;
+    promise_base* parent = nullptr; // the frame that awaits this one
+    boundary* end = nullptr;        // when there is no such frame
+    task_record* task = nullptr;    // null: not started
+    promise_base** owner = nullptr; // the pointer that owns this frame
+    std::source_location where;     // the await it is suspended at
+    bool finished = false;
+    bool dying = false;
+
+    static void* operator new(std::size_t size) { return recycled_allocate(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept {
+        recycled_free(memory, size);
+    }
+};
+
+// Ends the process: an exception left a destructor that a stop was running.
+[[noreturn]] void destructor_threw() noexcept;
+
+// Ends the process: the frame is corrupt (COMPILER: an await in a condition, g++ 12).
+[[noreturn]] void frame_corrupted(const std::source_location& where) noexcept;
+
+// Runs a stop: destroys the frames from `leaf` out to their boundary, tells it, and goes on from
+// there while it says so. Dispatcher only: no frame of the chain may be on a native stack.
+void unwind(promise_base* leaf, scope_state* target) noexcept;
+
+// Resumes `to`, directly or, when too many frames might lie on the native stack, through the
+// dispatcher before anything else runs (PROTOCOLS: symmetric transfer).
+struct dispatcher {
+    struct bounce_node : node {
+        std::coroutine_handle<> to;
+    };
+
+    static constexpr std::uint32_t transfers = 100;
+    static constexpr std::uint32_t ready_awaits = 128;
+
+    node* next = nullptr; // runs before anything else
+    std::uint32_t transferred = 0;
+    std::uint32_t ready_streak = 0;
+    bounce_node bounce;
+
+    dispatcher() noexcept {
+        bounce.run = [](node* n, verdict) noexcept { static_cast<bounce_node*>(n)->to.resume(); };
+    }
+
+    std::coroutine_handle<> transfer(std::coroutine_handle<> to) noexcept {
+        if (++transferred < transfers) {
+            return to;
+        }
+        return resume_next(to);
+    }
+
+    // For when `to` must not run on top of what is on the stack now.
+    std::coroutine_handle<> resume_next(std::coroutine_handle<> to) noexcept {
+        bounce.to = to;
+        next = &bounce;
+        return std::noop_coroutine();
+    }
+
+    void run(node* n) noexcept {
+        do {
+            transferred = 0;
+            ready_streak = 0;
+            next = nullptr;
+            n->run(n, verdict::run);
+            n = next;
+        } while (n != nullptr);
+    }
+};
+
+// How a frame of ferry awaits an operation that lives in that frame.
+template <class Operation>
+class operation_awaiter {
+public:
+    operation_awaiter(Operation& op, promise_base& promise) noexcept
+        : op_(&op), promise_(&promise) {}
+
+    bool await_ready() {
+        task_record& task = *promise_->task;
+        op_->waiter = promise_;
+        if constexpr (Operation::checkpoint) {
+            if (task.stop_requested() || ++task.place->ready_streak >= dispatcher::ready_awaits) {
+                return false;
+            }
+            return op_->ready();
+        } else {
+            return false;
+        }
+    }
+
+    template <class Promise>
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> frame) {
+#if FERRY_GCC_CORRUPT_FRAME
+        if (static_cast<promise_base*>(&frame.promise()) != promise_) {
+            frame_corrupted(promise_->where);
+        }
+#else
+        static_cast<void>(frame);
+#endif
+        task_record& task = *promise_->task;
+        op_->at = operation::phase::waiting;
+        op_->told = false;
+        op_->stopped = nullptr;
+        task.waiting = op_;
+        try {
+            return begin(*op_, task);
+        } catch (...) { // it did not begin to wait: the frame goes on with the error
+            op_->at = operation::phase::idle;
+            task.waiting = nullptr;
+            throw;
+        }
+    }
+
+    decltype(auto) await_resume() { return op_->result(); }
+
+private:
+    static std::coroutine_handle<> begin(Operation& op, task_record& task) {
+        if constexpr (Operation::checkpoint) {
+            if (task.stop_requested()) {
+                op.stop();
+                return std::noop_coroutine();
+            }
+            if (task.place->ready_streak >= dispatcher::ready_awaits && op.ready()) {
+                op.finish(); // others get their turn first
+                return std::noop_coroutine();
+            }
+        }
+        return op.start();
+    }
+
+    Operation* op_;
+    promise_base* promise_;
+};
+
+// The end of a frame: whoever awaits it is resumed.
+struct final_awaiter {
+    bool await_ready() const noexcept { return false; }
+
+    template <class Promise>
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> frame) noexcept {
+        promise_base& p = frame.promise();
+        if (p.dying) {
+            destructor_threw();
+        }
+        p.finished = true;
+        if (p.parent != nullptr) {
+            return p.task->place->transfer(p.parent->self);
+        }
+        return p.end->on_finished();
+    }
+
+    void await_resume() const noexcept {}
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,108 @@
+// What other threads know of a run of a loop: its inbox, and how to wake it.
+//
+// Counted per run: handles and what is left behind hold it; the loop releases its own reference
+// only when every wake that it is owed was done (PROTOCOLS: inbox and sleep, 3).
+#pragma once
+
+#include <ferry/backend.hpp>
+#include <ferry/detail/inbox.hpp>
+#include <ferry/detail/timer_heap.hpp>
+
+#include <cstdint>
+#include <utility>
+
+namespace ferry::detail {
+
+class run_core {
+public:
+    explicit run_core(backend& sleeper) noexcept : sleeper_(&sleeper) {}
+
+    // Any thread that holds a reference, or a node that keeps the run from ending.
+    // False: the run has ended, and the node was not taken.
+    bool push(node* n) noexcept {
+        const pushed result = inbox_.push(n);
+        if (result == pushed::wake) {
+            wake();
+        }
+        return result != pushed::refused;
+    }
+
+    // Loop thread from here on.
+    node* drain() noexcept { return inbox_.drain(); }
+    bool inbox_empty() const noexcept { return inbox_.empty(); }
+
+    // Sleeps in the backend unless there is something. Returns false when it did not sleep.
+    bool sleep(time_point deadline);
+
+    node* close() noexcept { return inbox_.close(); }
+
+    // Whether the backend was stopped by anything but our own wakes since the last look. A wake
+    // counted before the look has stopped it before the look; others may still be under way.
+    bool stopped_by_user() noexcept {
+        const std::uint32_t done = wakes_done_.load(std::memory_order_acquire);
+        const bool by_user = sleeper_->take_stop() && owed_ == looked_;
+        looked_ = done;
+        return by_user;
+    }
+
+    // Waits until all owed wakes were done: nobody touches the backend after that.
+    void settle_wakes() noexcept;
+
+    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            delete this;
+        }
+    }
+
+private:
+    ~run_core() = default;
+    void wake() noexcept;
+
+    inbox inbox_;
+    backend* sleeper_;
+    atomic<std::uint32_t> wakes_done_{0};
+    atomic<std::uint32_t> references_{1};
+    std::uint32_t owed_ = 0;
+    std::uint32_t looked_ = 0;
+};
+
+// A counted reference to an object with add_reference() and release().
+template <class T>
+class counted {
+public:
+    counted() noexcept = default;
+    explicit counted(T* adopted) noexcept : object_(adopted) {}
+    counted(const counted& other) noexcept : object_(other.object_) {
+        if (object_ != nullptr) {
+            object_->add_reference();
+        }
+    }
+    counted(counted&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+    counted& operator=(counted other) noexcept {
+        std::swap(object_, other.object_);
+        return *this;
+    }
+    ~counted() {
+        if (object_ != nullptr) {
+            object_->release();
+        }
+    }
+
+    static counted share(T* object) noexcept {
+        if (object != nullptr) {
+            object->add_reference();
+        }
+        return counted(object);
+    }
+
+    T* get() const noexcept { return object_; }
+    T* operator->() const noexcept { return object_; }
+    T& operator*() const noexcept { return *object_; }
+    explicit operator bool() const noexcept { return object_ != nullptr; }
+
+private:
+    T* object_ = nullptr;
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,76 @@
+// The tree of cancellation: scopes, and the tasks that run in them.
+//
+// A scope is `effective` when it was cancelled, or when an outer scope that it does not shield
+// was. Cancelling marks the subtree and asks the operation at which each task in it waits to
+// stop; it never resumes and never destroys anything (PROTOCOLS: stop, 1). Loop thread only.
+#pragma once
+
+#include <ferry/detail/list.hpp>
+#include <ferry/detail/timer_heap.hpp>
+
+namespace ferry::detail {
+
+struct operation;
+struct task_record;
+
+struct scope_state : link {
+    scope_state* parent = nullptr;
+    task_record* task = nullptr; // who runs in it
+    list<scope_state> inside;    // what was entered or started within it
+    bool cancelled = false;      // this very scope was
+    bool shielded = false;       // outer scopes are not seen from inside
+    bool effective = false;      // checkpoints inside stop
+    time_point deadline = time_point::max();
+
+    scope_state() noexcept = default;
+    scope_state(const scope_state&) = delete;
+    scope_state& operator=(const scope_state&) = delete;
+
+    // Makes it a child of `outer` (null: a root), for `owner` to run in.
+    void attach(scope_state* outer, task_record* owner) noexcept;
+    void detach() noexcept;
+
+    void cancel() noexcept;
+    void shield(bool on) noexcept;
+    void deadline_changed() noexcept { propagate(); }
+
+    // The outermost cancelled scope that is visible from here, or null.
+    scope_state* visible_cancelled() noexcept;
+
+    // The earliest deadline that is visible from here.
+    time_point visible_deadline() const noexcept;
+
+    // True when `this` is `other` or lies outside of it.
+    bool encloses(const scope_state* other) const noexcept;
+
+private:
+    bool compute_effective() const noexcept {
+        return cancelled || (!shielded && parent != nullptr && parent->effective);
+    }
+    void propagate() noexcept;
+};
+
+// What makes a coroutine, with those it awaits, one task: identity, cancellation, place.
+struct dispatcher;
+class loop_state;
+
+struct task_record {
+    loop_state* loop = nullptr;
+    dispatcher* place = nullptr;  // where its frames are resumed
+    scope_state* scope = nullptr; // the innermost scope it is in
+    operation* waiting = nullptr; // where it is suspended; null: it runs, or is about to
+    const char* name = nullptr;
+    scope_state root;
+
+    void enter(scope_state& s) noexcept {
+        s.attach(scope, this);
+        scope = &s;
+    }
+    void leave(scope_state& s) noexcept {
+        scope = s.parent;
+        s.detach();
+    }
+    bool stop_requested() const noexcept { return scope->effective; }
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,65 @@
+// Boundaries that run one block in the same task: scopes, shields and their kin.
+#pragma once
+
+#include <ferry/detail/body.hpp>
+#include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/operation.hpp>
+#include <ferry/detail/promise.hpp>
+
+#include <optional>
+#include <utility>
+
+namespace ferry::detail {
+
+// No checkpoint: whatever is inside is one, or is not.
+class boundary_operation : public operation, public boundary {
+public:
+    static constexpr bool checkpoint = false;
+
+protected:
+    ~boundary_operation() = default;
+
+    // The task goes on with what awaits this.
+    std::coroutine_handle<> resume_waiter() noexcept {
+        at = phase::idle;
+        waiter->task->waiting = nullptr;
+        return waiter->task->place->transfer(waiter->self);
+    }
+
+    // The same from on_stopped(), in its turn.
+    promise_base* resume_waiter_next() noexcept {
+        at = phase::idle;
+        waiter->task->waiting = nullptr;
+        waiter->task->place->resume_next(waiter->self);
+        return nullptr;
+    }
+
+private:
+    void try_withdraw() noexcept override {}
+};
+
+// B: the stored block.
+template <class B>
+class block_runner {
+public:
+    using result_type = typename body<B>::result_type;
+
+    template <class C>
+    explicit block_runner(std::in_place_t, C&& block)
+        : body_(std::in_place, std::forward<C>(block)), task_(task_access::none<result_type>()) {}
+
+    // Makes the task; throws what the callable threw.
+    std::coroutine_handle<> start(task_record& record, boundary& end) {
+        task_ = body_.make();
+        return task_access::start(task_, record, end);
+    }
+
+    outcome<result_type>& result() noexcept { return task_access::result(task_); }
+    B& block() noexcept { return body_.block(); }
+
+private:
+    body<B> body_;
+    task<result_type> task_;
+};
+
+} // namespace ferry::detail

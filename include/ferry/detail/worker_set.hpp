@@ -1,0 +1,139 @@
+// Workers and the queue they drain: the thread cache is one such set, each thread_pool another.
+//
+// One short lock guards the queue and the stack of idle workers (PROTOCOLS: workers).
+// States of a worker:
+//   running    executes a job, or looks for one
+//   spinning   published in spinner_; whoever exchanges it out owes it a job, without the lock
+//   parked     on the idle stack; whoever pops it fills its slot, unlocks, then wakes it
+//   leaving    took itself off the stack after its idle time, or the set is closed; it ends
+// Transitions:
+//   running  -> spinning   nothing queued, and no other spins
+//   spinning -> running    its slot was filled, or it took itself back and looks at the queue
+//   running  -> parked     the queue is still empty, under the lock
+//   parked   -> running    popped, slot filled, woken
+//   parked   -> leaving    its time is up and, under the lock, nobody had popped it
+// At most one worker is *searching*: woken or started, and not yet running a job. Only when there
+// is none may somebody wake or start another; the searching one does so itself when, having taken
+// a job, it sees more.
+#pragma once
+
+#include <ferry/detail/counters.hpp>
+#include <ferry/detail/futex_mutex.hpp>
+#include <ferry/detail/job.hpp>
+#include <ferry/executor.hpp>
+#include <ferry/statistics.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace ferry::detail {
+
+struct worker;
+
+struct worker_limits {
+    std::size_t most_threads = static_cast<std::size_t>(-1);
+    std::chrono::nanoseconds idle_time = std::chrono::seconds(10);
+    std::size_t stack_size = 0; // 0: the system's default
+    std::function<void()> on_start;
+    std::function<void()> on_stop;
+    char name[16] = {}; // of threads that run unnamed jobs; empty: the process's
+};
+
+class worker_set final : public executor {
+public:
+    // No limits: unbounded, the defaults. They must outlive the set.
+    explicit worker_set(const worker_limits* limits = nullptr) noexcept : limits_(limits) {}
+
+    void submit(job& j) override;
+    void submit_chain(list<job>& jobs) override;
+    bool try_withdraw(job& j) noexcept override;
+
+    // No more jobs are accepted (executor_closed); workers leave when the queue is empty.
+    void close() noexcept;
+    // After close(): sleeps until the last worker has left, or the deadline. True: it has.
+    bool wait_until_left(std::chrono::steady_clock::time_point deadline) noexcept;
+    // Before close(): what to call, once, on the thread that sees the last worker leave.
+    void when_left(void (*left)(void*) noexcept, void* argument) noexcept {
+        left_ = left;
+        left_argument_ = argument;
+    }
+    // Drops what waits for a worker.
+    void drop_queued() noexcept;
+
+    worker_statistics statistics() noexcept;
+    std::vector<running_job> running_jobs();
+    bool is_own_thread() const noexcept;
+
+    // Runs one thread: for start_thread.
+    void work(job* first) noexcept;
+
+private:
+    // Whom to give work to: a worker whose slot is filled, or a new one.
+    struct hand_over {
+        worker* wakee = nullptr;
+        job* first = nullptr; // for a new thread
+    };
+
+    job* next_job(worker& self) noexcept;
+    job* spin(worker& self) noexcept;
+    job* park(worker& self) noexcept;
+    job* slot_of(worker& self) noexcept;
+    void took_job(worker& self) noexcept;
+
+    // Under the lock:
+    void enqueue(job& j) noexcept;
+    job* dequeue() noexcept;
+    hand_over choose() noexcept;
+    void give(worker& w, job* j) noexcept;
+    void pop_idle(worker& w) noexcept;
+    void enroll(worker& self) noexcept;
+    void strike_off(worker& self) noexcept;
+    // Without it:
+    void wake_or_start(hand_over what) noexcept;
+    void start(job* first) noexcept;
+    void start_failed(job* first, int error) noexcept;
+    void leave() noexcept;
+    void last_has_left() noexcept;
+    std::size_t most_threads() const noexcept;
+
+    futex_mutex lock_;
+    list<job> queue_;
+    atomic<std::uint32_t> queue_size_{0}; // written under the lock
+    atomic<std::uint32_t> searching_{0};
+    atomic<worker*> spinner_{nullptr};
+    atomic<std::uint32_t> spin_budget_ns_{20'000};
+    worker* idle_ = nullptr;
+    worker* workers_ = nullptr; // all, for the statistics
+    std::size_t threads_ = 0;
+    std::size_t idle_count_ = 0;
+    std::size_t leaving_ = 0;
+    std::uint64_t started_ = 0;
+    std::uint64_t jobs_run_before_ = 0; // by workers that left
+    bool closed_ = false;
+    atomic<std::uint32_t> gone_{0};
+    void (*left_)(void*) noexcept = nullptr;
+    void* left_argument_ = nullptr;
+    const worker_limits* limits_;
+};
+
+// The process-wide set; constant-initialised, never destroyed.
+worker_set& cache() noexcept;
+
+// Tells the set that the current worker's job is about to end: what is submitted to the set from
+// now on, by this thread, it runs itself.
+void worker_finishing() noexcept;
+
+// Names this thread, until a job without a name runs on it.
+void worker_thread_name(const char* name) noexcept;
+
+// The job this thread runs, or null. Not to be inlined into coroutines.
+job* current_job() noexcept;
+void set_current_job(job* j) noexcept;
+
+// Starts a detached thread with all signals blocked. Returns 0 or the error.
+int start_thread(void (*body)(void*), void* argument, std::size_t stack_size) noexcept;
+
+} // namespace ferry::detail

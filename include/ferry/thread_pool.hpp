@@ -1,0 +1,75 @@
+// A bounded set of threads with statistics of its own.
+#pragma once
+
+#include <ferry/detail/run_core.hpp>
+#include <ferry/detail/worker_set.hpp>
+#include <ferry/executor.hpp>
+#include <ferry/statistics.hpp>
+#include <ferry/to_thread.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ferry {
+
+/// How a pool is made.
+struct thread_pool_options {
+    std::string_view name = {}; ///< of its threads, 15 bytes; empty: the process's
+    std::size_t stack_size = 0; ///< in bytes; 0: the system's default
+    std::chrono::nanoseconds idle_time = std::chrono::seconds(10); ///< then a thread leaves
+    std::function<void()> on_start = {}; ///< on each thread, before its first job
+    std::function<void()> on_stop = {};  ///< on each thread, after its last
+};
+
+/// How a pool is shut down.
+struct shutdown_options {
+    bool cancel_queued = false; ///< jobs that wait for a thread: their await throws executor_closed
+    std::chrono::nanoseconds deadline = std::chrono::nanoseconds::max(); ///< how long to wait
+};
+
+/// At most n threads, started when they are needed, and the jobs that wait for them, first come,
+/// first served. An executor: name it in the options of `to_thread`, or call `run`. Jobs may come
+/// from any number of loops. All calls from any thread. Its destructor, on a plain thread, runs
+/// what is queued and waits, for abandoned jobs too; on a running loop's thread it does not block:
+/// it drops what is queued, and the loop's run waits for the rest.
+class thread_pool final : public executor {
+public:
+    /// Throws std::invalid_argument when `threads` is 0.
+    explicit thread_pool(std::size_t threads, thread_pool_options options = {});
+    ~thread_pool() override;
+
+    /// `to_thread` on this pool, without a limiter.
+    template <class F, class... Args>
+    auto run(F&& f, Args&&... args) {
+        return to_thread({.executor = this}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+
+    /// Accepts no more jobs (`executor_closed`), and awaits the end of the threads, or the
+    /// deadline. Returns the jobs that did not end by then. May be called again. Cancelled, it
+    /// stops waiting; the pool stays closed.
+    task<std::vector<running_job>> shutdown(shutdown_options options = {});
+
+    /// The same, blocking. Throws `would_deadlock` on a running loop's thread or one of its own.
+    std::vector<running_job> shutdown_blocking(shutdown_options options = {});
+
+    /// The bound on its threads.
+    std::size_t size() const noexcept;
+    worker_statistics statistics() const noexcept;
+    std::vector<running_job> running_jobs() const;
+
+    void submit(job& j) override;
+    void submit_chain(detail::list<job>& jobs) override;
+    bool try_withdraw(job& j) noexcept override;
+
+private:
+    class state;
+
+    state* state_;
+};
+
+} // namespace ferry

@@ -1,0 +1,56 @@
+#include <ferry/detail/children.hpp>
+#include <ferry/detail/loop_state.hpp>
+
+namespace ferry::detail {
+
+void children::start(child& c, loop_state& loop) noexcept {
+    ++live_;
+    c.owner_ = this;
+    c.record.loop = &loop;
+    c.record.place = &loop.dispatch;
+    c.record.root.attach(scope, &c.record);
+    c.record.scope = &c.record.root;
+    c.run = &child::started;
+    loop.make_ready(&c);
+}
+
+void child::started(node* n, verdict) noexcept {
+    child& self = *static_cast<child*>(n);
+    self.record.loop->current_task = &self.record;
+    std::coroutine_handle<> frame;
+    try {
+        frame = self.begin();
+    } catch (...) {
+        self.end(ending::error, std::current_exception(), nullptr);
+        return;
+    }
+    frame.resume();
+}
+
+// The frame is suspended at its end, with its caller still on the native stack: the dispatcher
+// destroys it, before anything else runs.
+std::coroutine_handle<> child::on_finished() noexcept {
+    run = &child::reaped;
+    record.place->next = this;
+    return std::noop_coroutine();
+}
+
+void child::reaped(node* n, verdict) noexcept {
+    child& self = *static_cast<child*>(n);
+    std::exception_ptr error = self.settle();
+    const ending how = error != nullptr ? ending::error : ending::value;
+    self.end(how, std::move(error), nullptr);
+}
+
+promise_base* child::on_stopped(scope_state* target) noexcept {
+    end(ending::stopped, nullptr, target == &record.root ? nullptr : target);
+    return nullptr;
+}
+
+void child::end(ending how, std::exception_ptr error, scope_state* target) noexcept {
+    record.root.detach();
+    --owner_->live_;
+    owner_->on_child_ended(*this, how, std::move(error), target);
+}
+
+} // namespace ferry::detail

@@ -1,0 +1,233 @@
+#include <ferry/capacity_limiter.hpp>
+
+#include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/worker_set.hpp>
+#include <ferry/errors.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+namespace ferry::detail {
+
+void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
+    const std::lock_guard guard(lock_);
+    for (job* j = jobs.front(); j != nullptr && j->limiter_ == this; j = jobs.front()) {
+        j->detail::link::unlink();
+        if (waiting_ == 0 && has_room()) {
+            ++borrowed_;
+            admitted.push_back(j);
+        } else {
+            j->waiting = true;
+            waiters_.push_back(j);
+            ++waiting_;
+        }
+    }
+}
+
+bool limiter_core::borrow(const void* borrower, limiter_waiter* w) {
+    const std::lock_guard guard(lock_);
+    if (!borrowers_.insert(borrower).second) {
+        throw wrong_borrower("this borrower holds a token of the limiter already, or waits for "
+                             "one; use acquire_on_behalf_of with another address");
+    }
+    if (waiting_ == 0 && has_room()) {
+        ++borrowed_;
+        return true;
+    }
+    if (w == nullptr) {
+        borrowers_.erase(borrower);
+        throw would_block("the limiter has no token left; await acquire() instead");
+    }
+    w->borrower = borrower;
+    w->waiting = true;
+    waiters_.push_back(w);
+    ++waiting_;
+    return false;
+}
+
+bool limiter_core::withdraw(limiter_waiter& w) noexcept {
+    const std::lock_guard guard(lock_);
+    if (!w.waiting) {
+        return false;
+    }
+    w.waiting = false;
+    w.unlink();
+    --waiting_;
+    if (w.borrower != nullptr) {
+        borrowers_.erase(w.borrower);
+    }
+    return true;
+}
+
+void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
+    while (waiting_ != 0 && has_room()) {
+        limiter_waiter* w = waiters_.pop_front();
+        w->waiting = false;
+        --waiting_;
+        ++borrowed_;
+        lucky.push_back(w);
+    }
+}
+
+void limiter_core::tell(list<limiter_waiter>& lucky) noexcept {
+    while (limiter_waiter* w = lucky.pop_front()) {
+        w->admitted(w);
+    }
+}
+
+void limiter_core::release_job() noexcept {
+    list<limiter_waiter> lucky;
+    {
+        const std::lock_guard guard(lock_);
+        --borrowed_;
+        lend_to_waiters(lucky);
+    }
+    tell(lucky);
+}
+
+void limiter_core::release(const void* borrower) {
+    list<limiter_waiter> lucky;
+    {
+        const std::lock_guard guard(lock_);
+        if (borrowers_.erase(borrower) == 0) {
+            throw wrong_borrower("this borrower holds no token of the limiter");
+        }
+        --borrowed_;
+        lend_to_waiters(lucky);
+    }
+    tell(lucky);
+}
+
+void limiter_core::set_total(std::size_t total) noexcept {
+    list<limiter_waiter> lucky;
+    {
+        const std::lock_guard guard(lock_);
+        total_ = total;
+        lend_to_waiters(lucky);
+    }
+    tell(lucky);
+}
+
+std::size_t limiter_core::total() noexcept {
+    const std::lock_guard guard(lock_);
+    return total_;
+}
+
+limiter_statistics limiter_core::statistics() {
+    const std::lock_guard guard(lock_);
+    limiter_statistics out;
+    out.total = total_;
+    out.borrowed = borrowed_;
+    out.waiting = waiting_;
+    out.borrowers.assign(borrowers_.begin(), borrowers_.end());
+    return out;
+}
+
+void limiter_core::abandoned_job_holds() noexcept {
+    const std::lock_guard guard(lock_);
+    ++abandoned_;
+}
+
+void limiter_core::abandoned_job_released() noexcept {
+    const std::lock_guard guard(lock_);
+    --abandoned_;
+}
+
+void limiter_core::check_unused(const char* what) noexcept {
+    const std::lock_guard guard(lock_);
+    if (waiting_ != 0 || borrowed_ > abandoned_) {
+        std::fprintf(stderr,
+                     "ferry: a %s was destroyed while %zu hold its tokens (%zu of them abandoned "
+                     "jobs, which may) and %zu wait for one; it must outlive them\n",
+                     what, borrowed_, abandoned_, waiting_);
+        std::abort();
+    }
+}
+
+} // namespace ferry::detail
+
+namespace ferry {
+
+namespace {
+
+// Who borrows when nobody is named: the current task, else the current job, else the thread.
+FERRY_NOINLINE const void* current_borrower() noexcept {
+    static constinit thread_local char thread_itself = 0;
+    if (detail::loop_state* loop = detail::current_loop(); loop != nullptr) {
+        return loop->current_task;
+    }
+    if (const void* running = detail::current_job(); running != nullptr) {
+        return running;
+    }
+    return &thread_itself;
+}
+
+} // namespace
+
+capacity_limiter::acquire_operation capacity_limiter::acquire() noexcept {
+    return acquire_operation(*core_, nullptr);
+}
+
+capacity_limiter::acquire_operation
+capacity_limiter::acquire_on_behalf_of(const void* borrower) noexcept {
+    return acquire_operation(*core_, borrower);
+}
+
+void capacity_limiter::acquire_nowait() {
+    acquire_nowait_on_behalf_of(current_borrower());
+}
+
+void capacity_limiter::acquire_nowait_on_behalf_of(const void* borrower) {
+    core_->borrow(borrower, nullptr);
+}
+
+void capacity_limiter::release() {
+    core_->release(current_borrower());
+}
+
+void capacity_limiter::release_on_behalf_of(const void* borrower) {
+    core_->release(borrower);
+}
+
+capacity_limiter::acquire_operation::acquire_operation(detail::limiter_core& core,
+                                                       const void* borrower) noexcept
+    : core_(&core), borrower_(borrower) {
+    run = &arrived;
+    link_.owner = this;
+    // A token came, on any thread: the operation goes home with it.
+    link_.admitted = [](detail::limiter_waiter* w) noexcept {
+        auto& link = *static_cast<waiter_link*>(w);
+        link.run->push(link.owner);
+    };
+}
+
+const void* capacity_limiter::acquire_operation::borrower() const noexcept {
+    return borrower_ != nullptr ? borrower_ : waiter->task;
+}
+
+std::coroutine_handle<> capacity_limiter::acquire_operation::start() {
+    link_.run = waiter->task->loop->core_address();
+    if (core_->borrow(borrower(), &link_)) {
+        finish();
+    }
+    return std::noop_coroutine();
+}
+
+// A token that was lent to a task that is cancelled by now is passed on.
+void capacity_limiter::acquire_operation::arrived(detail::node* n, detail::verdict) noexcept {
+    auto& self = *static_cast<acquire_operation*>(n);
+    if (self.told) {
+        self.core_->release(self.borrower());
+        self.stopped = self.waiter->task->scope->visible_cancelled();
+    }
+    self.deliver();
+}
+
+void capacity_limiter::acquire_operation::try_withdraw() noexcept {
+    if (core_->withdraw(link_)) {
+        stop();
+    }
+}
+
+} // namespace ferry

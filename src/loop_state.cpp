@@ -1,0 +1,329 @@
+#include <ferry/detail/loop_state.hpp>
+
+#include <ferry/detail/limiter_core.hpp>
+#include <ferry/errors.hpp>
+#include <ferry/executor.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <sched.h>
+#include <string>
+#include <typeinfo>
+#include <utility>
+
+namespace ferry::detail {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t nodes_per_pass = 256;
+constexpr std::uint32_t passes_per_look = 32; // at I/O, while busy
+constexpr auto time_between_looks = 10us;     // the same, by the clock
+constexpr auto time_between_looks_spinning = 5us;
+constexpr std::uint32_t most_spin_ns = 20'000;
+constexpr std::uint32_t least_spin_ns = 1'000;   // less is none
+constexpr auto short_sleep = 80us;               // spinning might have paid
+constexpr std::size_t most_jobs_to_spin_for = 8; // more are better taken in batches
+
+constinit thread_local loop_state* loop_of_thread = nullptr;
+
+bool several_processors() noexcept {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
+void print_error(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "ferry: unhandled error in a loop: %s: %s\n", typeid(e).name(),
+                     e.what());
+    } catch (...) {
+        std::fputs("ferry: unhandled error in a loop, of a type that is no std::exception\n",
+                   stderr);
+    }
+}
+
+} // namespace
+
+FERRY_NOINLINE loop_state* current_loop() noexcept {
+    return loop_of_thread;
+}
+
+loop_state& require_loop(const char* call) {
+    loop_state* loop = current_loop();
+    if (loop == nullptr) {
+        throw no_event_loop(std::string(call) +
+                            " needs a running event loop on this thread; call it inside "
+                            "ferry::run, or pass a loop_handle");
+    }
+    return *loop;
+}
+
+bool loop_state::in_loop_thread() const noexcept {
+    return current_loop() == this;
+}
+
+loop_state::loop_state(backend& sleeper)
+    : backend_(&sleeper), core_(new run_core(sleeper)), spin_budget_ns_(most_spin_ns) {}
+
+// Handles that were taken for a run that never came learn that it will not.
+loop_state::~loop_state() {
+    for (node* n = core_->close(); n != nullptr;) {
+        node* next = n->next;
+        n->run(n, verdict::dropped);
+        n = next;
+    }
+}
+
+void loop_state::begin_run() {
+    if (current_loop() != nullptr) {
+        throw would_deadlock("this thread runs an event loop already; await the task there, or "
+                             "run the second loop on a thread of its own");
+    }
+    loop_of_thread = this;
+    running = true;
+    may_spin_ = backend_->may_spin() && several_processors();
+    looked_at_io_ = now();
+    root_scope.attach(nullptr, nullptr);
+}
+
+// PROTOCOLS, the end of a run: (2) to (6).
+void loop_state::end_run() noexcept {
+    root_scope.cancel();
+    run_while([this] { return !root_children_.empty() || jobs_ + things_ != 0; });
+    for (node* n = core_->close(); n != nullptr;) {
+        node* next = n->next;
+        ready_.push(n);
+        n = next;
+    }
+    while (!ready_.empty()) {
+        run_ready(nodes_per_pass);
+    }
+    core_->settle_wakes();
+    core_ = counted<run_core>(new run_core(*backend_));
+    root_scope.cancelled = root_scope.effective = false;
+    running = false;
+    loop_of_thread = nullptr;
+    recycler_flush();
+}
+
+template <class Condition>
+void loop_state::run_while(Condition more) noexcept {
+    while (more()) {
+        pass();
+        if (quiet() && more()) {
+            idle();
+        }
+    }
+}
+
+void loop_state::run_until(const bool& done) noexcept {
+    run_while([&done] { return !done; });
+}
+
+void loop_state::pass() noexcept {
+    counters.passes.add();
+    for (node* n = core_->drain(); n != nullptr;) {
+        node* next = n->next;
+        ready_.push(n);
+        n = next;
+    }
+    run_ready(nodes_per_pass);
+    hand_over_jobs();
+    if (++passes_ >= passes_per_look) {
+        look_at_io();
+    } else if ((passes_ & 7) == 0 && (now() - looked_at_io_ >= time_between_looks)) {
+        look_at_io();
+    }
+}
+
+void loop_state::run_ready(std::size_t most) noexcept {
+    std::size_t count = 0;
+    while (count != most) {
+        node* n = ready_.pop();
+        if (n == nullptr) {
+            break;
+        }
+        ++count;
+        dispatch.run(n);
+    }
+    counters.resumed.add(count);
+    // A long pass: I/O and timers have waited.
+    if (count > 16) {
+        passes_ = std::max(passes_, passes_per_look - 1);
+    }
+}
+
+void loop_state::look_at_io() noexcept {
+    passes_ = 0;
+    looked_at_io_ = now();
+    try {
+        backend_->poll();
+    } catch (...) {
+        report_error(std::current_exception());
+    }
+    if (core_->stopped_by_user() && main_scope != nullptr) {
+        main_scope->cancel();
+    }
+    fire_timers();
+}
+
+void loop_state::fire_timers() noexcept {
+    if (timers_.empty()) {
+        return;
+    }
+    const time_point time = now();
+    while (timer* t = timers_.top()) {
+        if (t->when > time) {
+            break;
+        }
+        timers_.remove(t);
+        t->fire(t);
+    }
+}
+
+// Nothing is ready: look, spin, sleep.
+void loop_state::idle() noexcept {
+    fire_timers();
+    if (!ready_.empty() || spin()) {
+        return;
+    }
+    sleep();
+}
+
+// Spins while that is cheaper than a sleep, which costs two wake-ups of a thread: with more than
+// one processor and few jobs under way. The budget halves when nothing came, down to none; it
+// doubles when something did, and is earned again by sleeps that were ended early.
+bool loop_state::spin() noexcept {
+    if (!may_spin_ || spin_budget_ns_ < least_spin_ns || jobs_ > most_jobs_to_spin_for) {
+        return false;
+    }
+    const time_point start = now();
+    const time_point end = start + std::chrono::nanoseconds(spin_budget_ns_);
+    const time_point due = timers_.empty() ? time_point::max() : timers_.top()->when;
+    time_point next_look = start + time_between_looks_spinning;
+    for (;;) {
+        for (int i = 0; i != 32; ++i) {
+            if (!core_->inbox_empty()) {
+                spin_budget_ns_ = std::min(spin_budget_ns_ * 2, most_spin_ns);
+                counters.fruitful_spins.add();
+                return true;
+            }
+            cpu_pause();
+        }
+        const time_point time = now();
+        if (time >= due) {
+            return true;
+        }
+        if (time >= next_look) {
+            look_at_io();
+            if (!ready_.empty()) {
+                return true;
+            }
+            next_look = time + time_between_looks_spinning;
+        }
+        if (time >= end) {
+            spin_budget_ns_ /= 2;
+            counters.fruitless_spins.add();
+            return false;
+        }
+    }
+}
+
+void loop_state::sleep() noexcept {
+    counters.sleeps.add();
+    const time_point start = now();
+    try {
+        if (!core_->sleep(timers_.empty() ? time_point::max() : timers_.top()->when)) {
+            return;
+        }
+    } catch (...) {
+        report_error(std::current_exception());
+    }
+    if (may_spin_ && !core_->inbox_empty() && now() - start < short_sleep) {
+        spin_budget_ns_ = std::clamp(spin_budget_ns_ * 2, 2 * least_spin_ns, most_spin_ns);
+    }
+    look_at_io();
+}
+
+void loop_state::submit(job& j) noexcept {
+    j.place_ = job::place::submitted;
+    submitted_.push_back(&j);
+    ++jobs_;
+    counters.jobs_submitted.add();
+    counters.jobs_outstanding.set(jobs_);
+}
+
+bool loop_state::withdraw_submitted(job& j) noexcept {
+    if (j.place_ != job::place::submitted) {
+        return false;
+    }
+    j.detail::link::unlink();
+    return true;
+}
+
+void loop_state::job_done() noexcept {
+    --jobs_;
+    counters.jobs_outstanding.set(jobs_);
+}
+
+// One chain a pass: limiters first, then executors.
+void loop_state::hand_over_jobs() noexcept {
+    if (submitted_.empty()) {
+        return;
+    }
+    for (job* j = submitted_.front(); j != nullptr; j = submitted_.next(j)) {
+        j->place_ = job::place::handed_over;
+    }
+    list<job> admitted;
+    while (job* j = submitted_.front()) {
+        if (j->limiter_ != nullptr) {
+            j->limiter_->admit(submitted_, admitted);
+        } else {
+            j->detail::link::unlink();
+            admitted.push_back(j);
+        }
+    }
+    while (job* j = admitted.front()) {
+        executor* const to = j->executor_;
+        list<job> chain;
+        do {
+            j->detail::link::unlink();
+            chain.push_back(j);
+            j = admitted.front();
+        } while (j != nullptr && j->executor_ == to);
+        while (!chain.empty()) {
+            try {
+                to->submit_chain(chain);
+            } catch (...) {
+                chain.pop_front()->fail(std::current_exception());
+            }
+        }
+    }
+}
+
+void loop_state::report_error(std::exception_ptr error) noexcept {
+    counters.errors_reported.add();
+    if (error_handler) {
+        try {
+            error_handler(error);
+            return;
+        } catch (...) {
+            print_error(std::current_exception());
+        }
+    }
+    print_error(error);
+}
+
+void loop_state::root_group::on_child_ended(child& c, ending how, std::exception_ptr error,
+                                            scope_state*) noexcept {
+    if (how == ending::error) {
+        loop_->report_error(std::move(error));
+    }
+    static_cast<root_child&>(c).destroy();
+}
+
+} // namespace ferry::detail

@@ -1,0 +1,95 @@
+#include <ferry/detail/futex_mutex.hpp>
+#include <ferry/detail/sync.hpp>
+
+#if !defined(FERRY_MODEL)
+
+#include <cerrno>
+#include <ctime>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace ferry::detail {
+
+static_assert(sizeof(atomic<std::uint32_t>) == sizeof(std::uint32_t));
+
+namespace {
+
+long futex(atomic<std::uint32_t>& word, int operation, std::uint32_t value,
+           const timespec* timeout) noexcept {
+    return ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word),
+                     operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr,
+                     FUTEX_BITSET_MATCH_ANY);
+}
+
+} // namespace
+
+void futex_wait(atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+    const int saved = errno;
+    futex(word, FUTEX_WAIT, expected, nullptr);
+    errno = saved;
+}
+
+bool futex_wait_until(atomic<std::uint32_t>& word, std::uint32_t expected,
+                      std::chrono::steady_clock::time_point deadline) noexcept {
+    if (deadline == std::chrono::steady_clock::time_point::max()) {
+        futex_wait(word, expected);
+        return true;
+    }
+    // The bitset form takes an absolute time of the monotonic clock, which is the steady clock.
+    const auto since = deadline.time_since_epoch();
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
+    timespec when{};
+    when.tv_sec = static_cast<time_t>(seconds.count());
+    when.tv_nsec = static_cast<long>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(since - seconds).count());
+    if (when.tv_sec < 0) {
+        when = {};
+    }
+    const int saved = errno;
+    const long result = futex(word, FUTEX_WAIT_BITSET, expected, &when);
+    const bool in_time = result == 0 || errno != ETIMEDOUT;
+    errno = saved;
+    return in_time;
+}
+
+void futex_wake_one(atomic<std::uint32_t>& word) noexcept {
+    const int saved = errno;
+    futex(word, FUTEX_WAKE, 1, nullptr);
+    errno = saved;
+}
+
+void futex_wake_all(atomic<std::uint32_t>& word) noexcept {
+    const int saved = errno;
+    futex(word, FUTEX_WAKE, 0x7fffffff, nullptr);
+    errno = saved;
+}
+
+void thread_yield() noexcept {
+    ::sched_yield();
+}
+
+} // namespace ferry::detail
+
+#endif
+
+namespace ferry::detail {
+
+void futex_mutex::lock_slow() noexcept {
+    // The holder is a few instructions from its unlock, if it runs at all.
+    for (int i = 0; i != 64; ++i) {
+        cpu_pause();
+        std::uint32_t expected = 0;
+        if (word_.load(std::memory_order_relaxed) == 0 &&
+            word_.compare_exchange_strong(expected, 1, std::memory_order_acquire,
+                                          std::memory_order_relaxed)) {
+            return;
+        }
+    }
+    while (word_.exchange(2, std::memory_order_acquire) != 0) {
+        futex_wait(word_, 2);
+    }
+}
+
+} // namespace ferry::detail

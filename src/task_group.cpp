@@ -1,0 +1,53 @@
+#include <ferry/task_group.hpp>
+
+#include <ferry/detail/loop_state.hpp>
+
+#include <string>
+
+namespace ferry::detail {
+
+loop_state& group_call_base::require_open(const char* call) {
+    if (closed()) {
+        throw error(std::string(call) +
+                    ": the task group has ended; tasks are started inside its body, or by its "
+                    "tasks");
+    }
+    loop_state& loop = *waiter->task->loop;
+    if (!loop.in_loop_thread()) {
+        throw wrong_thread(std::string(call) +
+                           " was called on another thread than that of the group's loop; use a "
+                           "loop_handle's post, or a portal");
+    }
+    if (closing()) {
+        throw task_cancelled(std::string(call) +
+                             ": the task group was cancelled, or a task failed");
+    }
+    return loop;
+}
+
+std::coroutine_handle<> group_call_base::on_finished() noexcept {
+    if (std::exception_ptr error = body_error()) {
+        fail(std::move(error));
+    }
+    return wait_for_children();
+}
+
+promise_base* group_call_base::on_stopped(scope_state* target) noexcept {
+    body_stopped_ = true;
+    return wait_stopped(target);
+}
+
+void group_call_base::on_child_ended(child& c, ending how, std::exception_ptr error,
+                                     scope_state* target) noexcept {
+    auto& ended = static_cast<shared_child&>(c);
+    ended.state = how == ending::value   ? task_state::succeeded
+                  : how == ending::error ? task_state::failed
+                                         : task_state::cancelled;
+    if (ended.shared()) {
+        ended.error = error;
+    }
+    ended.release();
+    join_operation::on_child_ended(c, how, std::move(error), target);
+}
+
+} // namespace ferry::detail

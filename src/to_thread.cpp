@@ -1,0 +1,398 @@
+#include <ferry/to_thread.hpp>
+
+#include <ferry/detail/duration.hpp>
+#include <ferry/detail/worker_set.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <cxxabi.h>
+#include <mutex>
+#include <system_error>
+
+namespace ferry {
+
+void check_cancelled() {
+    const job* j = detail::current_job();
+    if (j == nullptr) {
+        throw not_a_worker("check_cancelled() is for jobs: this thread runs none; in a coroutine, "
+                           "co_await checkpoint()");
+    }
+    if ((j->word_.load(std::memory_order_acquire) & job::stop_bit) != 0) {
+        throw cancelled();
+    }
+    const std::int64_t deadline = j->deadline_.load(std::memory_order_acquire);
+    if (deadline != job::no_deadline &&
+        std::chrono::steady_clock::now().time_since_epoch().count() >= deadline) {
+        throw cancelled();
+    }
+}
+
+namespace detail {
+
+namespace {
+
+// Abandoned jobs that still run, for the count and the report at the end of a run.
+constinit futex_mutex abandoned_lock;
+constinit std::size_t abandoned_count = 0;
+
+// Runs each job on a thread of its own.
+class new_thread_executor final : public executor {
+public:
+    void submit(job& j) override {
+        const int error = start_thread(
+            [](void* argument) {
+                job* self = static_cast<job*>(argument);
+                worker_thread_name(self->name_);
+                self->execute();
+                recycler_flush();
+            },
+            &j, 0);
+        if (error != 0) {
+            throw std::system_error(error, std::system_category(),
+                                    "to_new_thread: no thread could be started");
+        }
+    }
+
+    bool try_withdraw(job&) noexcept override { return false; }
+};
+
+executor& new_threads() noexcept {
+    static new_thread_executor instance;
+    return instance;
+}
+
+} // namespace
+
+void work_base::set_name(std::string_view name) noexcept {
+    const std::size_t length = std::min(name.size(), sizeof name_ - 1);
+    std::memcpy(name_, name.data(), length);
+    name_[length] = '\0';
+}
+
+void work_base::rethrow_error() {
+    if (how_ == ending::timed_out) {
+        throw queue_timeout("the job did not start within its queue_timeout");
+    }
+    if (error_ != nullptr) {
+        std::rethrow_exception(std::exchange(error_, nullptr));
+    }
+}
+
+// --- on the worker ---
+
+void work_base::executed(node* n, verdict v) noexcept {
+    auto& self = static_cast<work_base&>(*static_cast<job*>(n));
+    if (v == verdict::dropped) {
+        self.fail(std::make_exception_ptr(
+            executor_closed("the executor was shut down before the job was started")));
+        return;
+    }
+    // What the loop wrote before this job was started means that it is not.
+    const std::uint32_t word = self.word_.load(std::memory_order_acquire);
+    if ((word & stop_bit) != 0) {
+        self.how_ = ending::withdrawn;
+    } else if ((word & queue_timeout_bit) != 0) {
+        self.how_ = ending::timed_out;
+    } else {
+        self.call();
+    }
+    self.complete();
+}
+
+void work_base::call() {
+    if (name_[0] != '\0') {
+        worker_thread_name(name_);
+    }
+    job* const outer = current_job();
+    set_current_job(this);
+    try {
+        invoke();
+        how_ = ending::value;
+    } catch (const ferry::cancelled&) {
+        how_ = ending::cancelled;
+    } catch (abi::__forced_unwind&) {
+        throw; // pthread_exit in a job: ends the process, as the caller is noexcept
+    } catch (...) {
+        how_ = ending::error;
+        error_ = std::current_exception();
+    }
+    set_current_job(outer);
+}
+
+void work_base::fail(std::exception_ptr error) noexcept {
+    how_ = ending::error;
+    error_ = std::move(error);
+    complete();
+}
+
+void work_base::complete() noexcept {
+    drop_callable();
+    worker_finishing();
+    return_token();
+    if (abandon_ != nullptr && !abandon_->done()) {
+        drop_result();
+        error_ = nullptr;
+        abandon_->delist();
+        abandon_->release(); // destroys this job
+        return;
+    }
+    run = &came_back;
+    core_->push(this); // the last touch: the frame may be gone
+}
+
+void work_base::return_token() noexcept {
+    if (limiter_ != nullptr) {
+        limiter_->release_job();
+    } else if (other_limiter_.is_other()) {
+        try {
+            other_limiter_.release_other(this);
+        } catch (...) {
+            if (error_ == nullptr) {
+                how_ = ending::error;
+                error_ = std::current_exception();
+            }
+        }
+    }
+}
+
+// --- on the loop ---
+
+void work_base::came_back(node* n, verdict) noexcept {
+    static_cast<work_base&>(*static_cast<job*>(n)).owner_->came_back();
+}
+
+offload_operation::offload_operation(limiter_ref limiter, executor* where,
+                                     std::chrono::nanoseconds queue_timeout,
+                                     bool own_thread) noexcept
+    : limiter_(limiter), executor_(where), queue_timeout_(queue_timeout), own_thread_(own_thread) {
+    run = &deliver_node;
+    timer_.owner = this;
+    timer_.fire = [](timer* t) noexcept {
+        static_cast<queue_timer*>(t)->owner->queue_time_is_up();
+    };
+}
+
+std::coroutine_handle<> offload_operation::start_job(work_base& work) {
+    loop_state& l = loop();
+    work_ = &work;
+    work.core_ = l.core_address();
+    work.owner_ = this;
+    work.where_ = waiter->where;
+    work.run = &work_base::executed;
+    work.admitted = [](limiter_waiter* w) noexcept {
+        job& j = *static_cast<job*>(w);
+        try {
+            j.executor_->submit(j);
+        } catch (...) {
+            j.fail(std::current_exception());
+        }
+    };
+    if (limiter_.is_default() && executor_ == nullptr && !own_thread_) {
+        limiter_ = limiter_ref(l.limiter);
+    }
+    work.limiter_ = limiter_.core();
+    work.executor_ = own_thread_                     ? &new_threads()
+                     : executor_ != nullptr          ? executor_
+                     : l.default_executor != nullptr ? l.default_executor
+                                                     : &cache();
+    work.prepare();
+    if (queue_timeout_ != std::chrono::nanoseconds::max()) {
+        l.arm(&timer_, detail::after(l.now(), queue_timeout_));
+    }
+    if (!limiter_.is_other()) {
+        submit();
+        return std::noop_coroutine();
+    }
+    // The token of a limiter of the user's is awaited by a task of ours.
+    work.other_limiter_ = limiter_;
+    waiter->task->enter(acquiring_);
+    try {
+        acquire_ = limiter_.acquire_other(&work);
+        return task_access::start(acquire_, *waiter->task, *this);
+    } catch (...) {
+        waiter->task->leave(acquiring_);
+        l.disarm(&timer_);
+        throw;
+    }
+}
+
+std::coroutine_handle<> offload_operation::start_abandonable(work_base& work,
+                                                             abandon_state& block) {
+    const std::coroutine_handle<> next = start_job(work);
+    work.abandon_ = &block;
+    block.add_reference(); // the job's
+    block.core_ = loop().core();
+    block.limiter_ = counted<limiter_core>::share(work.limiter_);
+    return next;
+}
+
+void offload_operation::submit() noexcept {
+    at = phase::waiting;
+    told = false;
+    waiter->task->waiting = this;
+    store_deadline();
+    loop().submit(*work_);
+}
+
+std::coroutine_handle<> offload_operation::on_finished() noexcept {
+    waiter->task->leave(acquiring_);
+    if (task_access::result(acquire_).has_error()) {
+        loop().disarm(&timer_);
+        work_->how_ = work_base::ending::error;
+        work_->error_ = task_access::result(acquire_).take_error();
+        return resume_waiter();
+    }
+    submit();
+    return std::noop_coroutine();
+}
+
+promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
+    waiter->task->leave(acquiring_);
+    loop().disarm(&timer_);
+    if (target != &acquiring_) {
+        return waiter;
+    }
+    work_->how_ = work_base::ending::timed_out;
+    return resume_waiter_next();
+}
+
+// Takes the job back if it was not started; the token too, if it had one.
+bool offload_operation::withdraw() noexcept {
+    if (loop().withdraw_submitted(*work_)) {
+        if (work_->other_limiter_.is_other()) {
+            work_->return_token();
+        }
+        return true;
+    }
+    if (work_->limiter_ != nullptr && work_->limiter_->withdraw(*work_)) {
+        return true;
+    }
+    if (work_->executor_->try_withdraw(*work_)) {
+        work_->return_token();
+        return true;
+    }
+    return false;
+}
+
+void offload_operation::withdrawn() noexcept {
+    work_->place_ = job::place::back;
+    work_->drop_callable();
+    loop().job_done();
+    loop().disarm(&timer_);
+    if (abandon_state* block = work_->abandon_) {
+        work_->abandon_ = nullptr;
+        block->release();
+    }
+}
+
+void offload_operation::try_withdraw() noexcept {
+    if (withdraw()) {
+        withdrawn();
+        stop();
+        return;
+    }
+    work_->word_.fetch_or(job::stop_bit, std::memory_order_acq_rel);
+    futex_wake_all(work_->word_);
+    work_->request_stop();
+    abandon_state* const block = work_->abandon_;
+    if (block == nullptr) {
+        return;
+    }
+    block->enlist(*work_);
+    if (!block->abandon()) {
+        block->delist(); // its completion is on the way
+        return;
+    }
+    loop().counters.jobs_abandoned.add();
+    loop().job_done();
+    loop().disarm(&timer_);
+    stop();
+}
+
+void offload_operation::queue_time_is_up() noexcept {
+    if (acquiring_.task != nullptr && acquiring_.linked()) {
+        acquiring_.cancel();
+        return;
+    }
+    if (at != phase::waiting) {
+        return;
+    }
+    if (withdraw()) {
+        withdrawn();
+        work_->how_ = work_base::ending::timed_out;
+        finish();
+        return;
+    }
+    work_->word_.fetch_or(job::queue_timeout_bit, std::memory_order_acq_rel);
+}
+
+void offload_operation::scope_changed() noexcept {
+    if (at == phase::waiting) {
+        store_deadline();
+    }
+}
+
+void offload_operation::store_deadline() noexcept {
+    const time_point deadline = waiter->task->scope->visible_deadline();
+    const std::int64_t ticks = deadline.time_since_epoch().count();
+    if (work_->deadline_.load(std::memory_order_relaxed) != ticks) {
+        work_->deadline_.store(ticks, std::memory_order_release);
+    }
+}
+
+void offload_operation::came_back() noexcept {
+    using ending = work_base::ending;
+    loop().job_done();
+    loop().disarm(&timer_);
+    work_->place_ = job::place::back;
+    task_record& task = *waiter->task;
+    if (work_->how_ == ending::cancelled) {
+        // A deadline that the job saw pass has passed for the loop, too.
+        const time_point time = loop().now();
+        for (scope_state* s = task.scope; s != nullptr; s = s->parent) {
+            if (s->deadline <= time) {
+                s->cancel();
+            }
+            if (s->shielded) {
+                break;
+            }
+        }
+    }
+    if (work_->how_ == ending::cancelled || work_->how_ == ending::withdrawn) {
+        stopped = task.scope->visible_cancelled();
+        if (stopped == nullptr) {
+            work_->error_ = std::make_exception_ptr(task_cancelled(
+                "the job let `cancelled` pass, but no scope of its host task is cancelled"));
+        }
+    }
+    deliver();
+}
+
+void abandon_state::enlist(work_base&) noexcept {
+    {
+        const std::lock_guard guard(abandoned_lock);
+        ++abandoned_count;
+    }
+    if (limiter_) {
+        limiter_->abandoned_job_holds();
+    }
+}
+
+void abandon_state::delist() noexcept {
+    {
+        const std::lock_guard guard(abandoned_lock);
+        --abandoned_count;
+    }
+    if (limiter_) {
+        limiter_->abandoned_job_released();
+    }
+}
+
+} // namespace detail
+
+std::size_t abandoned_job_count() noexcept {
+    const std::lock_guard guard(detail::abandoned_lock);
+    return detail::abandoned_count;
+}
+
+} // namespace ferry
