@@ -2,19 +2,65 @@
 
 #include <ferry/detail/loop_state.hpp>
 
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
 namespace ferry {
 
 cancel_scope::cancel_scope() noexcept {
+    state_.owner = this;
     timer_.scope = this;
     timer_.fire = [](detail::timer* t) noexcept {
         static_cast<deadline_timer*>(t)->scope->state_.cancel();
     };
 }
 
-cancel_scope::~cancel_scope() = default;
+cancel_scope::~cancel_scope() {
+    token_callback_.reset();
+    if (share_) {
+        share_->scope_gone();
+    }
+}
+
+scope_handle cancel_scope::handle() {
+    share();
+    return scope_handle(share_);
+}
+
+std::stop_token cancel_scope::get_stop_token() {
+    check_thread("get_stop_token");
+    std::stop_source& source = share().source();
+    state_.on_effective = [](detail::scope_state* s) noexcept {
+        cancel_scope& scope = *static_cast<owned_state*>(s)->owner;
+        if (scope.loop_ != nullptr) {
+            scope.share_->request_stop_soon(*scope.loop_);
+        }
+    };
+    if (state_.effective || state_.cancelled) {
+        source.request_stop();
+    }
+    return source.get_token();
+}
+
+void cancel_scope::cancel_on(std::stop_token token) {
+    check_thread("cancel_on");
+    token_callback_.emplace(std::move(token), handle());
+}
+
+detail::scope_share& cancel_scope::share() {
+    if (!share_) {
+        share_ = detail::counted<detail::scope_share>(new detail::scope_share(*this));
+        if (loop_ != nullptr) {
+            share_->enter(loop_->core());
+        }
+    }
+    return *share_;
+}
+
+void scope_handle::cancel() const noexcept {
+    share_->request_cancel();
+}
 
 void cancel_scope::check_thread(const char* call) const {
     if (loop_ != nullptr && !loop_->in_loop_thread()) {
@@ -78,6 +124,12 @@ void cancel_scope::enter(detail::task_record& task) {
         state_.deadline = detail::after(loop_->now(), timeout_);
     }
     task.enter(state_);
+    if (share_ && share_->enter(loop_->core())) {
+        state_.cancel();
+    }
+    if (state_.effective && state_.on_effective != nullptr) {
+        state_.on_effective(&state_);
+    }
     arm();
 }
 
@@ -90,6 +142,55 @@ bool cancel_scope::leave(detail::scope_state* target) noexcept {
 }
 
 namespace detail {
+
+scope_share::scope_share(cancel_scope& scope) noexcept : scope_(&scope) {
+    cancelling_.self = this;
+    cancelling_.run = [](node* n, verdict v) noexcept {
+        scope_share* const self = static_cast<share_node*>(n)->self;
+        if (v == verdict::run && self->scope_ != nullptr) {
+            self->scope_->state_.cancel();
+        }
+        self->release();
+    };
+    stopping_.self = this;
+    stopping_.run = [](node* n, verdict) noexcept {
+        scope_share* const self = static_cast<share_node*>(n)->self;
+        self->source_.request_stop();
+        self->release();
+    };
+}
+
+void scope_share::request_cancel() noexcept {
+    counted<run_core> run;
+    {
+        const std::lock_guard guard(lock_);
+        if (requested_) {
+            return;
+        }
+        requested_ = true;
+        run = run_;
+    }
+    if (run) {
+        add_reference();
+        if (!run->push(&cancelling_)) {
+            release();
+        }
+    }
+}
+
+bool scope_share::enter(counted<run_core> run) noexcept {
+    const std::lock_guard guard(lock_);
+    run_ = std::move(run);
+    return requested_;
+}
+
+void scope_share::request_stop_soon(loop_state& loop) noexcept {
+    if (!stopping_.queued) {
+        stopping_.queued = true;
+        add_reference();
+        loop.make_ready(&stopping_);
+    }
+}
 
 void throw_bad_duration(const char* what) {
     throw std::invalid_argument(what);

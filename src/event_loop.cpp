@@ -76,26 +76,25 @@ void event_loop::main_base::on_child_ended(detail::child&, detail::ending how, s
 }
 
 int event_loop::drive(detail::child& main) {
+    detail::scope_state main_scope;
+    int signal = 0;
+    std::optional<detail::signal_watch> watch;
+    if (options_.handle_signals && detail::current_loop() == nullptr) {
+        watch.emplace(handle(), [&](int number) {
+            signal = number;
+            main_scope.cancel();
+        });
+    }
     state_.begin_run();
     loop_object_of_thread = this;
-    detail::scope_state main_scope;
     main_scope.attach(nullptr, nullptr);
     state_.main_scope = &main_scope;
     main_base ends;
     ends.scope = &main_scope;
-    int signal = 0;
-    {
-        std::optional<detail::signal_watch> watch;
-        if (options_.handle_signals) {
-            watch.emplace(handle(), [&](int number) {
-                signal = number;
-                main_scope.cancel();
-            });
-        }
-        ends.start(main, state_);
-        state_.run_until(ends.done);
-        state_.main_scope = nullptr;
-    }
+    ends.start(main, state_);
+    state_.run_until(ends.done);
+    state_.main_scope = nullptr;
+    watch.reset();
     state_.end_run();
     loop_object_of_thread = nullptr;
     if (ends.error != nullptr) {

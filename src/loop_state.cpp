@@ -1,6 +1,7 @@
 #include <ferry/detail/loop_state.hpp>
 
 #include <ferry/detail/limiter_core.hpp>
+#include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/executor.hpp>
 
@@ -85,7 +86,8 @@ void loop_state::begin_run() {
     }
     loop_of_thread = this;
     running = true;
-    may_spin_ = backend_->may_spin() && several_processors();
+    may_spin_ = backend_->may_spin();
+    alone_ = !several_processors();
     looked_at_io_ = now();
     root_scope.attach(nullptr, nullptr);
 }
@@ -101,6 +103,9 @@ void loop_state::end_run() noexcept {
     }
     while (!ready_.empty()) {
         run_ready(nodes_per_pass);
+    }
+    if (cache().attended()) {
+        cache().stop_attending();
     }
     core_->settle_wakes();
     core_ = counted<run_core>(new run_core(*backend_));
@@ -135,8 +140,13 @@ void loop_state::pass() noexcept {
     hand_over_jobs();
     if (++passes_ >= passes_per_look) {
         look_at_io();
-    } else if ((passes_ & 7) == 0 && (now() - looked_at_io_ >= time_between_looks)) {
-        look_at_io();
+    } else if ((passes_ & 7) == 0) {
+        const time_point time = now();
+        if (time - looked_at_io_ >= time_between_looks) {
+            look_at_io();
+        } else if (jobs_ > most_jobs_to_spin_for) {
+            cache().attend(time);
+        }
     }
 }
 
@@ -160,6 +170,9 @@ void loop_state::run_ready(std::size_t most) noexcept {
 void loop_state::look_at_io() noexcept {
     passes_ = 0;
     looked_at_io_ = now();
+    if (jobs_ > most_jobs_to_spin_for || cache().attended()) {
+        cache().attend(looked_at_io_);
+    }
     try {
         backend_->poll();
     } catch (...) {
@@ -194,9 +207,10 @@ void loop_state::idle() noexcept {
     sleep();
 }
 
-// Spins while that is cheaper than a sleep, which costs two wake-ups of a thread: with more than
-// one processor and few jobs under way. The budget halves when nothing came, down to none; it
-// doubles when something did, and is earned again by sleeps that were ended early.
+// Spins while that is cheaper than a sleep, which costs two wake-ups of a thread: with few jobs
+// under way. The budget halves when nothing came, down to none; it doubles when something did, and
+// is earned again by sleeps that were ended early. On the only processor it lets the workers run
+// instead.
 bool loop_state::spin() noexcept {
     if (!may_spin_ || spin_budget_ns_ < least_spin_ns || jobs_ > most_jobs_to_spin_for) {
         return false;
@@ -206,13 +220,17 @@ bool loop_state::spin() noexcept {
     const time_point due = timers_.empty() ? time_point::max() : timers_.top()->when;
     time_point next_look = start + time_between_looks_spinning;
     for (;;) {
-        for (int i = 0; i != 32; ++i) {
+        for (int i = 0; i != (alone_ ? 2 : 32); ++i) {
             if (!core_->inbox_empty()) {
                 spin_budget_ns_ = std::min(spin_budget_ns_ * 2, most_spin_ns);
                 counters.fruitful_spins.add();
                 return true;
             }
-            cpu_pause();
+            if (alone_) {
+                thread_yield();
+            } else {
+                cpu_pause();
+            }
         }
         const time_point time = now();
         if (time >= due) {
@@ -235,6 +253,9 @@ bool loop_state::spin() noexcept {
 
 void loop_state::sleep() noexcept {
     counters.sleeps.add();
+    if (cache().attended()) {
+        cache().stop_attending();
+    }
     const time_point start = now();
     try {
         if (!core_->sleep(timers_.empty() ? time_point::max() : timers_.top()->when)) {

@@ -42,6 +42,9 @@ void scope_state::propagate() noexcept {
         const bool now = s->compute_effective();
         const bool changed = now != s->effective;
         s->effective = now;
+        if (now && changed && s->on_effective != nullptr) {
+            s->on_effective(s);
+        }
         if (s->task != nullptr && s->task->scope == s && s->task->waiting != nullptr) {
             if (now) {
                 s->task->waiting->request_stop();

@@ -41,7 +41,7 @@ struct signal_watch::state {
             for (const int number : watched) {
                 if ((seen & (1u << number)) != 0) {
                     try {
-                        loop.post([this, number] { on_signal(number); });
+                        loop.post([call = on_signal, number] { call(number); });
                     } catch (const run_finished&) {
                         return;
                     }

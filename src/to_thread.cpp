@@ -70,7 +70,7 @@ void work_base::set_name(std::string_view name) noexcept {
 }
 
 void work_base::rethrow_error() {
-    if (how_ == ending::timed_out) {
+    if (how_ == outcome_kind::timed_out) {
         throw queue_timeout("the job did not start within its queue_timeout");
     }
     if (error_ != nullptr) {
@@ -90,9 +90,9 @@ void work_base::executed(node* n, verdict v) noexcept {
     // What the loop wrote before this job was started means that it is not.
     const std::uint32_t word = self.word_.load(std::memory_order_acquire);
     if ((word & stop_bit) != 0) {
-        self.how_ = ending::withdrawn;
+        self.how_ = outcome_kind::withdrawn;
     } else if ((word & queue_timeout_bit) != 0) {
-        self.how_ = ending::timed_out;
+        self.how_ = outcome_kind::timed_out;
     } else {
         self.call();
     }
@@ -107,20 +107,20 @@ void work_base::call() {
     set_current_job(this);
     try {
         invoke();
-        how_ = ending::value;
+        how_ = outcome_kind::value;
     } catch (const ferry::cancelled&) {
-        how_ = ending::cancelled;
+        how_ = outcome_kind::cancelled;
     } catch (abi::__forced_unwind&) {
         throw; // pthread_exit in a job: ends the process, as the caller is noexcept
     } catch (...) {
-        how_ = ending::error;
+        how_ = outcome_kind::error;
         error_ = std::current_exception();
     }
     set_current_job(outer);
 }
 
 void work_base::fail(std::exception_ptr error) noexcept {
-    how_ = ending::error;
+    how_ = outcome_kind::error;
     error_ = std::move(error);
     complete();
 }
@@ -148,7 +148,7 @@ void work_base::return_token() noexcept {
             other_limiter_.release_other(this);
         } catch (...) {
             if (error_ == nullptr) {
-                how_ = ending::error;
+                how_ = outcome_kind::error;
                 error_ = std::current_exception();
             }
         }
@@ -205,12 +205,13 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     }
     // The token of a limiter of the user's is awaited by a task of ours.
     work.other_limiter_ = limiter_;
-    waiter->task->enter(acquiring_);
     try {
-        acquire_ = limiter_.acquire_other(&work);
-        return task_access::start(acquire_, *waiter->task, *this);
+        acquiring_ = std::make_unique<acquiring>(limiter_.acquire_other(&work));
+        const std::coroutine_handle<> call =
+            task_access::start(acquiring_->call, *waiter->task, *this);
+        waiter->task->enter(acquiring_->scope);
+        return call;
     } catch (...) {
-        waiter->task->leave(acquiring_);
         l.disarm(&timer_);
         throw;
     }
@@ -218,12 +219,12 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
 
 std::coroutine_handle<> offload_operation::start_abandonable(work_base& work,
                                                              abandon_state& block) {
-    const std::coroutine_handle<> next = start_job(work);
+    const std::coroutine_handle<> to_resume = start_job(work);
     work.abandon_ = &block;
     block.add_reference(); // the job's
     block.core_ = loop().core();
     block.limiter_ = counted<limiter_core>::share(work.limiter_);
-    return next;
+    return to_resume;
 }
 
 void offload_operation::submit() noexcept {
@@ -235,11 +236,11 @@ void offload_operation::submit() noexcept {
 }
 
 std::coroutine_handle<> offload_operation::on_finished() noexcept {
-    waiter->task->leave(acquiring_);
-    if (task_access::result(acquire_).has_error()) {
+    waiter->task->leave(acquiring_->scope); // its frame goes with the operation
+    if (task_access::result(acquiring_->call).has_error()) {
         loop().disarm(&timer_);
-        work_->how_ = work_base::ending::error;
-        work_->error_ = task_access::result(acquire_).take_error();
+        work_->how_ = work_base::outcome_kind::error;
+        work_->error_ = task_access::result(acquiring_->call).take_error();
         return resume_waiter();
     }
     submit();
@@ -247,12 +248,12 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
 }
 
 promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
-    waiter->task->leave(acquiring_);
+    waiter->task->leave(acquiring_->scope);
     loop().disarm(&timer_);
-    if (target != &acquiring_) {
+    if (target != &acquiring_->scope) {
         return waiter;
     }
-    work_->how_ = work_base::ending::timed_out;
+    work_->how_ = work_base::outcome_kind::timed_out;
     return resume_waiter_next();
 }
 
@@ -310,8 +311,8 @@ void offload_operation::try_withdraw() noexcept {
 }
 
 void offload_operation::queue_time_is_up() noexcept {
-    if (acquiring_.task != nullptr && acquiring_.linked()) {
-        acquiring_.cancel();
+    if (acquiring_ != nullptr && acquiring_->scope.linked()) {
+        acquiring_->scope.cancel();
         return;
     }
     if (at != phase::waiting) {
@@ -319,7 +320,7 @@ void offload_operation::queue_time_is_up() noexcept {
     }
     if (withdraw()) {
         withdrawn();
-        work_->how_ = work_base::ending::timed_out;
+        work_->how_ = work_base::outcome_kind::timed_out;
         finish();
         return;
     }
@@ -341,12 +342,12 @@ void offload_operation::store_deadline() noexcept {
 }
 
 void offload_operation::came_back() noexcept {
-    using ending = work_base::ending;
+    using kind = work_base::outcome_kind;
     loop().job_done();
     loop().disarm(&timer_);
     work_->place_ = job::place::back;
     task_record& task = *waiter->task;
-    if (work_->how_ == ending::cancelled) {
+    if (work_->how_ == kind::cancelled) {
         // A deadline that the job saw pass has passed for the loop, too.
         const time_point time = loop().now();
         for (scope_state* s = task.scope; s != nullptr; s = s->parent) {
@@ -358,7 +359,7 @@ void offload_operation::came_back() noexcept {
             }
         }
     }
-    if (work_->how_ == ending::cancelled || work_->how_ == ending::withdrawn) {
+    if (work_->how_ == kind::cancelled || work_->how_ == kind::withdrawn) {
         stopped = task.scope->visible_cancelled();
         if (stopped == nullptr) {
             work_->error_ = std::make_exception_ptr(task_cancelled(

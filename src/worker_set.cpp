@@ -95,7 +95,7 @@ struct worker {
     worker_set* set = nullptr;
     job* turn = nullptr;    // what it will run next, whatever is queued
     bool finishing = false; // its job has ended but for the completion
-    bool may_spin = false;
+    bool alone = false;     // one processor only
     counter jobs_run;
     job_card card;
 };
@@ -291,25 +291,25 @@ void worker_set::pop_idle(worker& w) noexcept {
 
 // Nobody is searching and something is queued: the spinning worker, an idle one, or a new one.
 worker_set::hand_over worker_set::choose() noexcept {
-    if (queue_.empty() || searching_.load(std::memory_order_relaxed) != 0) {
+    if (queue_.empty() || searching_ || (attended() && running() != 0)) {
         return {};
     }
     if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
-        searching_.store(1, std::memory_order_relaxed);
+        searching_ = true;
         w->searching = true;
         w->slot = dequeue();
         w->word.store(1, std::memory_order_release);
         return {};
     }
     if (worker* w = idle_) {
-        searching_.store(1, std::memory_order_relaxed);
+        searching_ = true;
         pop_idle(*w);
         w->searching = true;
         w->slot = dequeue();
         return {w, nullptr};
     }
     if (threads_ < most_threads()) {
-        searching_.store(1, std::memory_order_relaxed);
+        searching_ = true;
         ++threads_;
         ++started_;
         return {nullptr, dequeue()};
@@ -355,7 +355,7 @@ void worker_set::start_failed(job* first, int error) noexcept {
     lock_.lock();
     --threads_;
     --started_;
-    searching_.store(0, std::memory_order_relaxed);
+    searching_ = false;
     if (threads_ != 0) {
         first->queued_ = true;
         queue_.push_front(first);
@@ -392,7 +392,7 @@ void worker_set::work(job* first) noexcept {
     worker self;
     self.set = this;
     self.searching = true;
-    self.may_spin = several_processors();
+    self.alone = !several_processors();
     worker_of_thread = &self;
     if (limits_ != nullptr && limits_->name[0] != '\0') {
         ::prctl(PR_SET_NAME, limits_->name);
@@ -410,6 +410,7 @@ void worker_set::work(job* first) noexcept {
             restore_thread_name();
         }
         self.jobs_run.add();
+        progress_.store(progress_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         self.card.begin(*j);
         j->execute();
         self.card.end();
@@ -418,6 +419,16 @@ void worker_set::work(job* first) noexcept {
 
 job* worker_set::next_job(worker& self) noexcept {
     job* const mine = std::exchange(self.turn, nullptr);
+    if (attended()) {
+        lock_.lock();
+        if (attended() && running() > 1) { // another drains the queue
+            if (mine != nullptr) {
+                enqueue(*mine);
+            }
+            return sit(self);
+        }
+        lock_.unlock();
+    }
     if (mine != nullptr && queue_size_.load(std::memory_order_relaxed) == 0) {
         return mine;
     }
@@ -438,17 +449,15 @@ job* worker_set::next_job(worker& self) noexcept {
     return park(self);
 }
 
-// Before it runs the job it took: whoever searches sees to it that more jobs find workers.
+// Before it runs the job it took: the one that searched sees to it that more jobs find workers.
+// Under the lock: whoever queued a job meanwhile has counted on it.
 void worker_set::took_job(worker& self) noexcept {
-    if (self.searching) {
-        self.searching = false;
-        searching_.store(0, std::memory_order_relaxed);
-    }
-    if (queue_size_.load(std::memory_order_relaxed) == 0 ||
-        searching_.load(std::memory_order_relaxed) != 0) {
+    if (!self.searching) {
         return;
     }
+    self.searching = false;
     lock_.lock();
+    searching_ = false;
     const hand_over what = choose();
     lock_.unlock();
     wake_or_start(what);
@@ -470,7 +479,7 @@ job* worker_set::slot_of(worker& self) noexcept {
 job* worker_set::spin(worker& self) noexcept {
     const std::uint32_t budget = spin_budget_ns_.load(std::memory_order_relaxed);
     worker* nobody = nullptr;
-    if (!self.may_spin || budget < least_spin_ns ||
+    if (budget < least_spin_ns ||
         !spinner_.compare_exchange_strong(nobody, &self, std::memory_order_acq_rel,
                                           std::memory_order_relaxed)) {
         return nullptr;
@@ -478,13 +487,17 @@ job* worker_set::spin(worker& self) noexcept {
     const steady::time_point end = steady::now() + std::chrono::nanoseconds(budget);
     bool in_time = true;
     while (in_time && queue_size_.load(std::memory_order_relaxed) == 0) {
-        for (int i = 0; i != 32; ++i) {
+        for (int i = 0; i != (self.alone ? 2 : 32); ++i) {
             if (self.word.load(std::memory_order_acquire) != 0) {
                 spin_budget_ns_.store(std::min(budget * 2, most_spin_ns),
                                       std::memory_order_relaxed);
                 return slot_of(self);
             }
-            cpu_pause();
+            if (self.alone) {
+                thread_yield();
+            } else {
+                cpu_pause();
+            }
         }
         in_time = steady::now() < end;
     }
@@ -511,6 +524,11 @@ job* worker_set::park(worker& self) noexcept {
         leave();
         return nullptr;
     }
+    return sit(self);
+}
+
+// Parks, whatever is queued. Called with the lock, which it gives back.
+job* worker_set::sit(worker& self) noexcept {
     self.parked = true;
     self.idle_above = nullptr;
     self.idle_below = idle_;
@@ -548,7 +566,7 @@ job* worker_set::park(worker& self) noexcept {
         leave();
         return nullptr;
     }
-    if (self.may_spin && steady::now() - start < short_sleep) {
+    if (steady::now() - start < short_sleep) {
         const std::uint32_t budget = spin_budget_ns_.load(std::memory_order_relaxed);
         spin_budget_ns_.store(std::clamp(budget * 2, 2 * least_spin_ns, most_spin_ns),
                               std::memory_order_relaxed);
@@ -601,6 +619,36 @@ void worker_set::last_has_left() noexcept {
     if (left != nullptr) {
         left(argument);
     }
+}
+
+// --- attendance, by loops ---
+
+void worker_set::attend(steady::time_point now) noexcept {
+    hand_over what;
+    lock_.lock();
+    const auto since = now - attended_at_;
+    if (since >= 5us) {
+        const std::uint32_t progress = progress_.load(std::memory_order_relaxed);
+        const std::uint32_t taken = progress - progress_seen_;
+        progress_seen_ = progress;
+        attended_at_ = now;
+        if (taken == 0) {
+            attended_.store(false, std::memory_order_relaxed);
+            what = choose();
+        } else if (taken >= 8 && taken >= since / 1us) {
+            attended_.store(true, std::memory_order_relaxed);
+        }
+    }
+    lock_.unlock();
+    wake_or_start(what);
+}
+
+void worker_set::stop_attending() noexcept {
+    lock_.lock();
+    attended_.store(false, std::memory_order_relaxed);
+    const hand_over what = choose();
+    lock_.unlock();
+    wake_or_start(what);
 }
 
 // --- the end of a set ---

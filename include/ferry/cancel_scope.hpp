@@ -2,20 +2,91 @@
 #pragma once
 
 #include <ferry/detail/duration.hpp>
+#include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/scoped_call.hpp>
 #include <ferry/errors.hpp>
 
 #include <chrono>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 namespace ferry {
 
+class cancel_scope;
+
 namespace detail {
 class scope_call_base;
 class join_operation;
+class scope_share;
+} // namespace detail
+
+/// Cancels a `cancel_scope` from any thread. Copyable; does nothing when the scope is gone.
+class scope_handle {
+public:
+    void cancel() const noexcept;
+    void operator()() const noexcept { cancel(); }
+
+private:
+    friend class cancel_scope;
+    explicit scope_handle(detail::counted<detail::scope_share> share) noexcept
+        : share_(std::move(share)) {}
+
+    detail::counted<detail::scope_share> share_;
+};
+
+namespace detail {
+
+// What a scope shares with its handles and tokens: counted, for it may go before them.
+//
+// A request to cancel is made once, and is a node of this block in the inbox of the scope's loop;
+// before the scope is entered it only waits there. A stop of its token is requested by another
+// node, so that callbacks run in their turn and not within cancel().
+class scope_share {
+public:
+    explicit scope_share(cancel_scope& scope) noexcept;
+
+    // Any thread.
+    void request_cancel() noexcept;
+
+    // Loop thread.
+    bool enter(counted<run_core> run) noexcept; // true: a request came before
+    void scope_gone() noexcept { scope_ = nullptr; }
+    void request_stop_soon(loop_state& loop) noexcept;
+    std::stop_source& source() {
+        if (!source_.stop_possible()) {
+            source_ = std::stop_source();
+        }
+        return source_;
+    }
+
+    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            delete this;
+        }
+    }
+
+private:
+    struct share_node : node {
+        scope_share* self;
+        bool queued = false;
+    };
+
+    ~scope_share() = default;
+
+    cancel_scope* scope_; // loop thread
+    std::stop_source source_{std::nostopstate};
+    share_node cancelling_;
+    share_node stopping_;
+    futex_mutex lock_; // of what follows
+    bool requested_ = false;
+    counted<run_core> run_;
+    atomic<std::uint32_t> references_{1};
+};
+
 } // namespace detail
 
 /// A stretch of a task that can be cancelled, by hand or by a deadline. When it is, every
@@ -56,9 +127,21 @@ public:
     void set_shielded(bool shielded);
     bool shielded() const noexcept { return state_.shielded; }
 
+    /// Cancels this scope from any thread, also when it is gone. Copyable. Allocates at the first
+    /// call.
+    scope_handle handle();
+
+    /// A token whose stop is requested soon after checkpoints in this scope begin to stop, be it
+    /// because of this scope or of an outer one. Allocates at the first call.
+    std::stop_token get_stop_token();
+
+    /// Cancels this scope when a stop of `token` is requested, by any thread.
+    void cancel_on(std::stop_token token);
+
 private:
     friend class detail::scope_call_base;
     friend class detail::join_operation;
+    friend class detail::scope_share;
 
     void set_timeout_ns(std::chrono::nanoseconds timeout);
     void enter(detail::task_record& task);            // throws
@@ -70,11 +153,19 @@ private:
         cancel_scope* scope = nullptr;
     };
 
-    detail::scope_state state_;
+    struct owned_state : detail::scope_state {
+        cancel_scope* owner = nullptr;
+    };
+
+    detail::scope_share& share();
+
+    owned_state state_;
     deadline_timer timer_;
     detail::loop_state* loop_ = nullptr; // while entered
     std::chrono::nanoseconds timeout_ = std::chrono::nanoseconds::max();
     std::string reason_;
+    detail::counted<detail::scope_share> share_; // with handles and tokens; mostly none
+    std::optional<std::stop_callback<scope_handle>> token_callback_;
     bool entered_ = false;
     bool caught_ = false;
 };

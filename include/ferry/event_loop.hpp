@@ -95,7 +95,7 @@ public:
     /// task was cancelled, `interrupted` when a signal did it (with an int result: 128 + n).
     template <class Block>
         requires detail::block<detail::stored_t<Block>>
-    auto run(Block&& block) {
+    decltype(auto) run(Block&& block) {
         return run_body<detail::stored_t<Block>>(std::in_place, std::forward<Block>(block));
     }
 
@@ -103,7 +103,7 @@ public:
     template <class F, class... Args>
         requires(sizeof...(Args) > 0 &&
                  coroutine_function<detail::stored_t<F>, detail::stored_t<Args>...>)
-    auto run(F&& f, Args&&... args) {
+    decltype(auto) run(F&& f, Args&&... args) {
         return run_body<detail::bound_t<F, Args...>>(detail::from_parts_t(), std::forward<F>(f),
                                                      std::forward<Args>(args)...);
     }
@@ -157,7 +157,7 @@ private:
     };
 
     template <class B, class... Parts>
-    auto run_body(Parts&&... parts) {
+    decltype(auto) run_body(Parts&&... parts) {
         main_child<B> main(std::forward<Parts>(parts)...);
         using result_type = typename main_child<B>::result_type;
         const int signal = drive(main);

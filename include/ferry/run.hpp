@@ -13,7 +13,7 @@ namespace ferry {
 ///     int main() { return ferry::run(serve(), {.thread_limit = 40}); }
 template <class Block>
     requires detail::block<detail::stored_t<Block>>
-auto run(Block&& block, run_options options = {}) {
+decltype(auto) run(Block&& block, run_options options = {}) {
     event_loop loop(options);
     return loop.run(std::forward<Block>(block));
 }

@@ -171,8 +171,8 @@ public:
 private:
     struct call {
         template <class G, class... Brgs>
-        explicit call(G&& f, Brgs&&... args)
-            : f(std::forward<G>(f)), args(std::forward<Brgs>(args)...) {}
+        explicit call(G&& function, Brgs&&... arguments)
+            : f(std::forward<G>(function)), args(std::forward<Brgs>(arguments)...) {}
         F f;
         std::tuple<Args...> args;
     };

@@ -217,18 +217,18 @@ private:
 
     std::exception_ptr settle() noexcept final {
         outcome<result_type>& from = task_access::result(task_);
-        std::exception_ptr error;
+        std::exception_ptr failure;
         if (from.has_error()) {
-            error = from.take_error();
+            failure = from.take_error();
         } else {
             try {
                 this->result.move_value_from(from);
             } catch (...) {
-                error = std::current_exception();
+                failure = std::current_exception();
             }
         }
         task_ = nullptr_task();
-        return error;
+        return failure;
     }
 
     body<B> body_;

@@ -34,7 +34,9 @@ public:
                 return pushed::refused;
             }
             n->next = head == asleep() ? nullptr : head;
-            if (head_.compare_exchange_weak(head, n, std::memory_order_release,
+            // Release: the node. Acquire: what the loop did before it said ASLEEP, so that the
+            // wake comes after it.
+            if (head_.compare_exchange_weak(head, n, std::memory_order_acq_rel,
                                             std::memory_order_relaxed)) {
                 return head == asleep() ? pushed::wake : pushed::accepted;
             }

@@ -129,6 +129,7 @@ private:
     time_point looked_at_io_{};
     std::uint32_t spin_budget_ns_;
     bool may_spin_ = false;
+    bool alone_ = false; // one processor only
 };
 
 // The loop that runs on this thread, or null. Not to be inlined into coroutines.

@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -48,7 +49,7 @@ private:
     friend class offload_operation;
     friend class abandon_state;
 
-    enum class ending : std::uint8_t { none, value, error, cancelled, withdrawn, timed_out };
+    enum class outcome_kind : std::uint8_t { none, value, error, cancelled, withdrawn, timed_out };
 
     virtual void prepare() = 0;                // on the loop, before it is submitted; may throw
     virtual void invoke() = 0;                 // on the worker
@@ -64,7 +65,7 @@ private:
     offload_operation* owner_ = nullptr;
     abandon_state* abandon_ = nullptr; // null: shielded
     limiter_ref other_limiter_;        // of a type of the user's
-    ending how_ = ending::none;
+    outcome_kind how_ = outcome_kind::none;
     std::exception_ptr error_;
 };
 
@@ -140,6 +141,13 @@ private:
         offload_operation* owner;
     };
 
+    // A task of ours that awaits a token, in a scope that the queue_timeout can cancel.
+    struct acquiring {
+        explicit acquiring(task<> acquire) noexcept : call(std::move(acquire)) {}
+        scope_state scope;
+        task<> call;
+    };
+
     void try_withdraw() noexcept final;
     void scope_changed() noexcept final;
     std::coroutine_handle<> on_finished() noexcept final;
@@ -158,8 +166,7 @@ private:
     executor* executor_;
     std::chrono::nanoseconds queue_timeout_;
     queue_timer timer_;
-    scope_state acquiring_; // while a limiter of the user's is awaited
-    task<> acquire_ = task_access::none<void>();
+    std::unique_ptr<acquiring> acquiring_; // while a limiter of the user's is awaited
     bool own_thread_;
 };
 

@@ -21,6 +21,7 @@ struct scope_state : link {
     bool shielded = false;       // outer scopes are not seen from inside
     bool effective = false;      // checkpoints inside stop
     time_point deadline = time_point::max();
+    void (*on_effective)(scope_state*) noexcept = nullptr; // when checkpoints begin to stop
 
     scope_state() noexcept = default;
     scope_state(const scope_state&) = delete;

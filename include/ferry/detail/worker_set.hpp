@@ -14,7 +14,13 @@
 //   parked   -> leaving    its time is up and, under the lock, nobody had popped it
 // At most one worker is *searching*: woken or started, and not yet running a job. Only when there
 // is none may somebody wake or start another; the searching one does so itself when, having taken
-// a job, it sees more.
+// a job, it sees more. So: something queued and a worker to be had means that one is searching.
+//
+// But where jobs are shorter than the wake of a thread, more workers only get into each other's
+// way. A loop that sees the queue move fast *attends* the set: then one worker drains it alone,
+// and the loop, which looks every few microseconds, calls more as soon as it stalls, or before it
+// sleeps. (Something queued and a worker to be had means that one is searching, or that a loop
+// which is awake attends.)
 #pragma once
 
 #include <ferry/detail/counters.hpp>
@@ -63,6 +69,12 @@ public:
     // Drops what waits for a worker.
     void drop_queued() noexcept;
 
+    // Loops that handed over many jobs, every few microseconds while awake.
+    void attend(std::chrono::steady_clock::time_point now) noexcept;
+    bool attended() const noexcept { return attended_.load(std::memory_order_relaxed); }
+    // Before the loop sleeps or ends.
+    void stop_attending() noexcept;
+
     worker_statistics statistics() noexcept;
     std::vector<running_job> running_jobs();
     bool is_own_thread() const noexcept;
@@ -80,10 +92,12 @@ private:
     job* next_job(worker& self) noexcept;
     job* spin(worker& self) noexcept;
     job* park(worker& self) noexcept;
+    job* sit(worker& self) noexcept;
     job* slot_of(worker& self) noexcept;
     void took_job(worker& self) noexcept;
 
     // Under the lock:
+    std::size_t running() const noexcept { return threads_ - idle_count_; }
     void enqueue(job& j) noexcept;
     job* dequeue() noexcept;
     hand_over choose() noexcept;
@@ -101,8 +115,11 @@ private:
 
     futex_mutex lock_;
     list<job> queue_;
-    atomic<std::uint32_t> queue_size_{0}; // written under the lock
-    atomic<std::uint32_t> searching_{0};
+    atomic<std::uint32_t> queue_size_{0};                 // written under the lock
+    atomic<std::uint32_t> progress_{0};                   // changes when a job is taken
+    atomic<bool> attended_{false};                        // written under the lock
+    std::chrono::steady_clock::time_point attended_at_{}; // under the lock, like the next
+    std::uint32_t progress_seen_ = 0;
     atomic<worker*> spinner_{nullptr};
     atomic<std::uint32_t> spin_budget_ns_{20'000};
     worker* idle_ = nullptr;
@@ -112,6 +129,7 @@ private:
     std::size_t leaving_ = 0;
     std::uint64_t started_ = 0;
     std::uint64_t jobs_run_before_ = 0; // by workers that left
+    bool searching_ = false;
     bool closed_ = false;
     atomic<std::uint32_t> gone_{0};
     void (*left_)(void*) noexcept = nullptr;
