@@ -2,7 +2,7 @@
 #pragma once
 
 #include <ferry/detail/awaitable.hpp>
-#include <ferry/detail/outcome.hpp>
+#include <ferry/detail/result_slot.hpp>
 #include <ferry/detail/promise.hpp>
 #include <ferry/errors.hpp>
 
@@ -49,7 +49,7 @@ public:
         result.set_value(std::forward<U>(value));
     }
 
-    outcome<T> result;
+    result_slot<T> result;
 };
 
 template <>
@@ -57,7 +57,7 @@ class task_promise_result<void> : public awaiting_promise {
 public:
     void return_void() noexcept { result.set_value(); }
 
-    outcome<void> result;
+    result_slot<void> result;
 };
 
 } // namespace detail
@@ -128,7 +128,7 @@ struct task_access {
     }
 
     template <class T>
-    static outcome<T>& result(task<T>& t) noexcept {
+    static result_slot<T>& result(task<T>& t) noexcept {
         return static_cast<task_promise<T>*>(t.promise_)->result;
     }
 

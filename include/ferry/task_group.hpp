@@ -44,7 +44,7 @@ private:
 template <class T>
 class group_child : public shared_child {
 public:
-    outcome<T> result;
+    result_slot<T> result;
 
 protected:
     ~group_child() = default;

@@ -200,7 +200,7 @@ private:
     void drop_result() noexcept override { result_.reset(); }
 
     std::optional<call> call_;
-    outcome<R> result_;
+    result_slot<R> result_;
     [[no_unique_address]] std::conditional_t<wants_stop_token, std::stop_source, no_stop_source>
         source_{make_source()};
 

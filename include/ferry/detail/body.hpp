@@ -188,7 +188,7 @@ template <class T>
 class child_with_result : public child {
 public:
     using result_type = T;
-    outcome<T> result;
+    result_slot<T> result;
 
 protected:
     child_with_result() noexcept = default;
@@ -216,7 +216,7 @@ private:
     }
 
     std::exception_ptr settle() noexcept final {
-        outcome<result_type>& from = task_access::result(task_);
+        result_slot<result_type>& from = task_access::result(task_);
         std::exception_ptr failure;
         if (from.has_error()) {
             failure = from.take_error();

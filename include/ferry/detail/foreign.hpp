@@ -85,7 +85,7 @@ private:
     }
 
     A&& awaitable_;
-    outcome<result_type> result_;
+    result_slot<result_type> result_;
 };
 
 // An awaitable of ferry in a coroutine of another type: a task of its own on the running loop.

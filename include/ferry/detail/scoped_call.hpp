@@ -54,12 +54,31 @@ public:
         return task_access::start(task_, record, end);
     }
 
-    outcome<result_type>& result() noexcept { return task_access::result(task_); }
+    result_slot<result_type>& result() noexcept { return task_access::result(task_); }
     B& block() noexcept { return body_.block(); }
 
 private:
     body<B> body_;
     task<result_type> task_;
+};
+
+// Runs a block, and nothing else: for calls that are blocks made of others.
+template <class B>
+class [[nodiscard]] block_call final : public boundary_operation {
+public:
+    template <class C>
+    explicit block_call(std::in_place_t, C&& block)
+        : runner_(std::in_place, std::forward<C>(block)) {}
+    block_call(block_call&& other) : runner_(std::move(other.runner_)) {}
+
+    std::coroutine_handle<> start() { return runner_.start(*waiter->task, *this); }
+    typename body<B>::result_type result() { return runner_.result().take(); }
+
+private:
+    std::coroutine_handle<> on_finished() noexcept override { return resume_waiter(); }
+    promise_base* on_stopped(scope_state*) noexcept override { return waiter; }
+
+    block_runner<B> runner_;
 };
 
 } // namespace ferry::detail

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <ferry/detail/loop_state.hpp>
-#include <ferry/detail/outcome.hpp>
+#include <ferry/detail/result_slot.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/net/asio.hpp>
 #include <ferry/net/recycling_allocator.hpp>
@@ -45,7 +45,7 @@ namespace detail {
 
 using ferry::detail::node;
 using ferry::detail::operation;
-using ferry::detail::outcome;
+using ferry::detail::result_slot;
 using ferry::detail::verdict;
 
 // What a signature gives: the value type, and how a completion is stored.
@@ -75,7 +75,7 @@ struct signature<void(Values...)> {
     static constexpr bool resolves = false;
 
     template <class... Vs>
-    static void store(outcome<value_type>& to, error_code&, Vs&&... values) {
+    static void store(result_slot<value_type>& to, error_code&, Vs&&... values) {
         to.set_value(std::forward<Vs>(values)...);
     }
 };
@@ -85,7 +85,7 @@ struct signature<void(error_code, Values...)> {
     static constexpr bool resolves = (is_resolver_results<std::decay_t<Values>> || ...);
 
     template <class... Vs>
-    static void store(outcome<value_type>& to, error_code& error, const error_code& e,
+    static void store(result_slot<value_type>& to, error_code& error, const error_code& e,
                       Vs&&... values) {
         if (e) {
             error = e;
@@ -100,7 +100,7 @@ struct signature<void(std::exception_ptr, Values...)> {
     static constexpr bool resolves = false;
 
     template <class... Vs>
-    static void store(outcome<value_type>& to, error_code&, std::exception_ptr e, Vs&&... values) {
+    static void store(result_slot<value_type>& to, error_code&, std::exception_ptr e, Vs&&... values) {
         if (e) {
             to.set_error(std::move(e));
         } else {
@@ -237,7 +237,7 @@ private:
     Initiation initiation_;
     std::tuple<Args...> args_;
     asio::cancellation_signal signal_;
-    outcome<value_type> result_;
+    result_slot<value_type> result_;
     link_type link_{};
 };
 

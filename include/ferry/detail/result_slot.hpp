@@ -19,16 +19,16 @@ using wrapped_t =
                                           std::reference_wrapper<std::remove_reference_t<T>>, T>>;
 
 template <class T>
-class outcome {
+class result_slot {
     using stored = std::conditional_t<
         std::is_void_v<T>, std::monostate,
         std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, T>>;
 
 public:
-    outcome() noexcept {}
-    outcome(const outcome&) = delete;
-    outcome& operator=(const outcome&) = delete;
-    ~outcome() { reset(); }
+    result_slot() noexcept {}
+    result_slot(const result_slot&) = delete;
+    result_slot& operator=(const result_slot&) = delete;
+    ~result_slot() { reset(); }
 
     template <class... Args>
     void set_value(Args&&... args) {
@@ -66,6 +66,10 @@ public:
     bool has_error() const noexcept { return state_ == state::error; }
     bool empty() const noexcept { return state_ == state::empty; }
 
+    std::exception_ptr error() const noexcept {
+        return has_error() ? error_ : std::exception_ptr();
+    }
+
     std::exception_ptr take_error() noexcept {
         std::exception_ptr error = std::move(error_);
         reset();
@@ -94,7 +98,7 @@ public:
     }
 
     // Takes the value of `other`, which has one.
-    void move_value_from(outcome& other) {
+    void move_value_from(result_slot& other) {
         if constexpr (std::is_void_v<T>) {
             set_value();
         } else if constexpr (std::is_reference_v<T>) {

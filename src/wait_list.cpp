@@ -1,0 +1,140 @@
+#include <ferry/detail/wait_list.hpp>
+
+#include <ferry/detail/loop_state.hpp>
+#include <ferry/errors.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace ferry::detail {
+
+namespace {
+
+[[noreturn]] void throw_wrong_thread(const char* call) {
+    throw wrong_thread(std::string(call) +
+                       " was called on another thread than that of the object's loop; call it "
+                       "there: by loop_handle::post from any thread, or by from_thread in a job");
+}
+
+} // namespace
+
+// --- wait_operation ---
+
+std::coroutine_handle<> wait_operation::wait_in(wait_list& where) noexcept {
+    where.push(*this);
+    return std::noop_coroutine();
+}
+
+void wait_operation::check_broken() {
+    leave();
+    if (broken_ != nullptr) {
+        const std::string object(std::exchange(broken_, nullptr));
+        throw broken_await("the " + object + " was destroyed while a task awaited it; it must "
+                           "outlive its waiters");
+    }
+}
+
+void wait_operation::leave() noexcept {
+    if (linked()) {
+        unlink();
+    }
+    if (list_ != nullptr) {
+        --list_->size_;
+        list_ = nullptr;
+    }
+}
+
+// --- wait_list ---
+
+wait_list::wait_list(const char* object) noexcept : object_(object), home_(current_loop()) {}
+
+wait_list::~wait_list() {
+    if ((!waiting_.empty() || !lent_.empty()) && current_loop() != home_) {
+        std::fprintf(stderr,
+                     "ferry: a %s was destroyed on another thread than that of its loop while "
+                     "tasks awaited it; it must outlive its waiters\n",
+                     object_);
+        std::abort();
+    }
+    while (wait_operation* w = lent_.pop_front()) {
+        w->broken_ = object_; // it is on its way
+    }
+    while (wait_operation* w = waiting_.front()) {
+        break_waiter(*w, object_);
+    }
+}
+
+void wait_list::check_thread(const char* call) {
+    const void* const here = current_loop();
+    if (home_ == nullptr) {
+        home_ = here;
+    } else if (home_ != here) {
+        throw_wrong_thread(call);
+    }
+}
+
+const void* wait_list::awaiting_loop(const operation& awaiting) noexcept {
+    return awaiting.waiter->task->loop;
+}
+
+void wait_list::adopt(const operation& awaiting, const char* call) {
+    if (home_ != nullptr) {
+        throw wrong_thread(std::string(call) + " was awaited on another loop than the " + object_ +
+                           "'s; an object that tasks wait for belongs to one loop: await it "
+                           "there, with loop_thread::run or from_thread");
+    }
+    home_ = awaiting_loop(awaiting);
+}
+
+void wait_list::push(wait_operation& w) noexcept {
+    waiting_.push_back(&w);
+    w.list_ = this;
+    ++size_;
+}
+
+// Only those that wait now: what is woken may wait again before this returns in no way, as it is
+// only made ready.
+void wait_list::wake_all() noexcept {
+    while (!empty()) {
+        wake_front();
+    }
+}
+
+void wait_list::lend_front() noexcept {
+    wait_operation* const w = waiting_.front();
+    w->leave();
+    lent_.push_back(w);
+    w->woken();
+}
+
+void wait_list::break_waiter(wait_operation& w, const char* object) noexcept {
+    w.broken_ = object;
+    wake(w);
+}
+
+// --- for objects that are owned ---
+
+task_record* require_task(wait_list& object, const char* call) {
+    object.check_thread(call);
+    loop_state& loop = require_loop(call);
+    if (loop.current_task == nullptr) {
+        throw error(std::string(call) + " was called outside of a task; only a task can own what "
+                                        "it locks: call it in a coroutine");
+    }
+    return loop.current_task;
+}
+
+void require_thread_of_guard(wait_list& object, const char* guard) noexcept {
+    try {
+        object.check_thread(guard);
+    } catch (...) {
+        std::fprintf(stderr,
+                     "ferry: a %s was destroyed on another thread than that of its loop; it "
+                     "cannot give back what it holds from there\n",
+                     guard);
+        std::abort();
+    }
+}
+
+} // namespace ferry::detail
