@@ -1,6 +1,10 @@
 #include <ferry/detail/join.hpp>
 
 #include <ferry/detail/loop_state.hpp>
+#include <ferry/errors.hpp>
+
+#include <new>
+#include <utility>
 
 namespace ferry::detail {
 
@@ -41,9 +45,27 @@ void join_operation::fail(std::exception_ptr error) noexcept {
     if (error_ == nullptr) {
         error_ = std::move(error);
         own_.state_.cancel();
-    } else {
-        waiter->task->loop->report_error(std::move(error));
+        return;
     }
+    if (collects_) {
+        try {
+            further_errors_.push_back(error);
+            return;
+        } catch (const std::bad_alloc&) { // told to the handler instead
+        }
+    }
+    waiter->task->loop->report_error(std::move(error));
+}
+
+void join_operation::rethrow() {
+    if (error_ == nullptr) {
+        return;
+    }
+    if (collects_) {
+        further_errors_.insert(further_errors_.begin(), std::exchange(error_, nullptr));
+        throw exception_group(std::move(further_errors_));
+    }
+    std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 void join_operation::on_child_ended(child&, ending how, std::exception_ptr error,
@@ -70,6 +92,7 @@ void join_operation::note_stop(scope_state* target) noexcept {
 
 void join_operation::joined(node* n, verdict) noexcept {
     auto& self = *static_cast<join_operation*>(n);
+    self.waiter->task->loop->current_task = self.waiter->task; // not the last child's
     promise_base* on = self.conclude();
     if (on != nullptr) {
         unwind(on, self.stopped_by_);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 namespace ferry::detail {
 
@@ -30,7 +31,8 @@ void wait_operation::check_broken() {
     leave();
     if (broken_ != nullptr) {
         const std::string object(std::exchange(broken_, nullptr));
-        throw broken_await("the " + object + " was destroyed while a task awaited it; it must "
+        throw broken_await("the " + object +
+                           " was destroyed while a task awaited it; it must "
                            "outlive its waiters");
     }
 }
@@ -93,8 +95,6 @@ void wait_list::push(wait_operation& w) noexcept {
     ++size_;
 }
 
-// Only those that wait now: what is woken may wait again before this returns in no way, as it is
-// only made ready.
 void wait_list::wake_all() noexcept {
     while (!empty()) {
         wake_front();

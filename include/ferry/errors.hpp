@@ -1,8 +1,11 @@
 // What ferry throws. A message says what happened and what to call instead.
 #pragma once
 
+#include <exception>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace ferry {
 
@@ -76,6 +79,20 @@ public:
 class not_started : public error {
 public:
     using error::error;
+};
+
+/// Several errors at once: of a group that was asked to collect them.
+class exception_group : public error {
+public:
+    explicit exception_group(std::vector<std::exception_ptr> exceptions)
+        : error(std::to_string(exceptions.size()) + " tasks of the group failed"),
+          exceptions_(std::move(exceptions)) {}
+
+    /// In the order in which they were thrown; at least one.
+    const std::vector<std::exception_ptr>& exceptions() const noexcept { return exceptions_; }
+
+private:
+    std::vector<std::exception_ptr> exceptions_;
 };
 
 /// The time is up: thrown by `fail_after` and by waits with a time-out.

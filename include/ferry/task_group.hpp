@@ -2,8 +2,13 @@
 #pragma once
 
 #include <ferry/detail/join.hpp>
+#include <ferry/event.hpp>
+#include <ferry/task_status.hpp>
 
 #include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -13,8 +18,17 @@ class task_group;
 template <class T>
 class task_handle;
 
-/// How a task of a group stands.
-enum class task_state : unsigned char { running, succeeded, failed, cancelled };
+/// How a task of a group is started.
+struct task_options {
+    std::string_view name = {}; ///< copied; for dumps and messages
+};
+
+/// How a group treats errors.
+struct task_group_options {
+    /// All errors are thrown together, as an `exception_group`, also a single one. Default: the
+    /// first is rethrown as itself, and further ones go to the loop's error handler.
+    bool collect_errors = false;
+};
 
 namespace detail {
 
@@ -30,7 +44,14 @@ public:
     bool shared() const noexcept { return references_ > 1; }
 
     task_state state = task_state::running;
-    std::exception_ptr error; // kept for handles only
+    std::exception_ptr error;           // kept for handles only
+    std::unique_ptr<event> ended;       // made by the first who waits
+    counted<start_state_base> starting; // until it has reported
+
+    void set_name(std::string_view name) {
+        name_ = name;
+        record.name = name_.empty() ? nullptr : name_.c_str();
+    }
 
 protected:
     ~shared_child() = default;
@@ -38,6 +59,7 @@ protected:
 private:
     virtual void destroy() noexcept = 0;
 
+    std::string name_;
     unsigned references_ = 1; // loop thread only
 };
 
@@ -98,6 +120,23 @@ public:
         }
     }
 
+    /// The name that it was started with, or empty.
+    std::string_view name() const noexcept {
+        return child_->record.name != nullptr ? child_->record.name : "";
+    }
+
+    /// Awaits its end, whichever that is; see `state()` and `result()`. Cancelled, it stops
+    /// waiting; the task goes on.
+    event::wait_operation wait() {
+        if (child_->ended == nullptr) {
+            child_->ended = std::make_unique<event>();
+            if (done()) {
+                child_->ended->set();
+            }
+        }
+        return child_->ended->wait();
+    }
+
     /// The value, moved out, or the task's exception. Throws `would_block` while it runs and
     /// `task_cancelled` when it was cancelled.
     T result() {
@@ -135,8 +174,13 @@ public:
     template <class F, class... Args>
         requires coroutine_function<detail::stored_t<F>, detail::stored_t<Args>...>
     auto start_soon(F&& f, Args&&... args) {
+        return start_soon(task_options(), std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires coroutine_function<detail::stored_t<F>, detail::stored_t<Args>...>
+    auto start_soon(const task_options& options, F&& f, Args&&... args) {
         using block = detail::bound_t<F, Args...>;
-        return start_block<block>(detail::from_parts_t(), std::forward<F>(f),
+        return start_block<block>(options, detail::from_parts_t(), std::forward<F>(f),
                                   std::forward<Args>(args)...);
     }
 
@@ -144,7 +188,29 @@ public:
     template <class A>
         requires(awaitable<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A>)
     auto start_soon(A&& a) {
-        return start_block<std::remove_cvref_t<A>>(std::in_place, std::forward<A>(a));
+        return start_block<std::remove_cvref_t<A>>(task_options(), std::in_place,
+                                                   std::forward<A>(a));
+    }
+
+    /// Starts a task and awaits its readiness: `fn` gets a `task_status<S>` as its first
+    /// argument, and what it tells to `started(value)` is the result; the task then goes on in the
+    /// group. S is read from the signature of `fn`, or given. Throws what the task threw before
+    /// it was ready, `not_started` when it ended without, and what `start_soon` throws. Cancelled,
+    /// it cancels the task, and stops when that has ended.
+    template <class S, class F, class... Args>
+        requires coroutine_function<detail::stored_t<F>, task_status<S>, detail::stored_t<Args>...>
+    auto start(F&& f, Args&&... args) {
+        FERRY_CHECK_AWAITED_CALLABLE(F);
+        using block =
+            detail::start_call<S, task_group, detail::stored_t<F>, detail::stored_t<Args>...>;
+        return detail::block_call<block>(
+            std::in_place, block(*this, std::forward<F>(f), std::forward<Args>(args)...));
+    }
+    template <class F, class... Args>
+        requires requires { typename detail::started_type<detail::stored_t<F>>::type; }
+    auto start(F&& f, Args&&... args) {
+        return start<typename detail::started_type<detail::stored_t<F>>::type>(
+            std::forward<F>(f), std::forward<Args>(args)...);
     }
 
     /// The scope the tasks run in.
@@ -159,13 +225,28 @@ private:
 
     explicit task_group(detail::group_call_base& call) noexcept : call_(&call) {}
 
+    template <class S, class Group, class F, class... Args>
+    friend class detail::start_call;
+
     template <class Block, class... Parts>
-    auto start_block(Parts&&... parts) {
+    auto start_block(const task_options& options, Parts&&... parts) {
         using child = detail::group_child_of<Block>;
         detail::loop_state& loop = call_->require_open("task_group::start_soon");
         child* c = new child(std::forward<Parts>(parts)...);
+        if (!options.name.empty()) {
+            c->set_name(options.name);
+        }
         call_->start(*c, loop);
         return task_handle<typename child::result_type>(c);
+    }
+
+    // A child whose readiness somebody awaits.
+    template <class Block, class... Parts>
+    auto start_starting(detail::counted<detail::start_state_base> starting, Parts&&... parts) {
+        auto handle = start_block<Block>(task_options(), detail::from_parts_t(),
+                                         std::forward<Parts>(parts)...);
+        handle.child_->starting = std::move(starting);
+        return handle;
     }
 
     detail::group_call_base* call_;
@@ -188,12 +269,17 @@ public:
     using value_type = await_result_t<std::invoke_result_t<F&, task_group&>>;
 
     template <class G>
-    explicit group_call(std::in_place_t, G&& f)
-        : group_(*this), runner_(std::in_place, block(std::in_place, std::forward<G>(f))) {}
-    group_call(group_call&& other) : group_(*this), runner_(std::move(other.runner_)) {}
+    explicit group_call(const task_group_options& options, std::in_place_t, G&& f)
+        : group_(*this), options_(options),
+          runner_(std::in_place, block(std::in_place, std::forward<G>(f))) {}
+    group_call(group_call&& other)
+        : group_(*this), options_(other.options_), runner_(std::move(other.runner_)) {}
 
     std::coroutine_handle<> start() {
         runner_.block().group = &group_;
+        if (options_.collect_errors) {
+            collect_errors();
+        }
         enter();
         started_ = true;
         try {
@@ -224,6 +310,7 @@ private:
     }
 
     task_group group_;
+    task_group_options options_;
     block_runner<block> runner_;
     bool started_ = false;
 };
@@ -237,7 +324,14 @@ template <class F>
     requires coroutine_function<detail::stored_t<F>&, task_group&>
 auto with_task_group(F&& body) {
     FERRY_CHECK_AWAITED_CALLABLE(F);
-    return detail::group_call<detail::stored_t<F>>(std::in_place, std::forward<F>(body));
+    return detail::group_call<detail::stored_t<F>>(task_group_options(), std::in_place,
+                                                   std::forward<F>(body));
+}
+template <class F>
+    requires coroutine_function<detail::stored_t<F>&, task_group&>
+auto with_task_group(const task_group_options& options, F&& body) {
+    FERRY_CHECK_AWAITED_CALLABLE(F);
+    return detail::group_call<detail::stored_t<F>>(options, std::in_place, std::forward<F>(body));
 }
 
 } // namespace ferry

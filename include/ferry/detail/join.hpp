@@ -9,6 +9,7 @@
 
 #include <coroutine>
 #include <exception>
+#include <vector>
 
 namespace ferry::detail {
 
@@ -36,12 +37,11 @@ protected:
     // An error of what else runs.
     void fail(std::exception_ptr error) noexcept;
 
-    // Rethrows the first error, if any.
-    void rethrow() {
-        if (error_ != nullptr) {
-            std::rethrow_exception(std::move(error_));
-        }
-    }
+    // All errors go into an exception_group; else all but the first to the loop's error handler.
+    void collect_errors() noexcept { collects_ = true; }
+
+    // Rethrows the first error, or all of them as a group, if any.
+    void rethrow();
     bool failed() const noexcept { return error_ != nullptr; }
 
     void on_child_ended(child& c, ending how, std::exception_ptr error,
@@ -54,9 +54,11 @@ private:
 
     cancel_scope own_;
     std::exception_ptr error_;
-    scope_state* stopped_by_ = nullptr; // a scope further out
+    std::vector<std::exception_ptr> further_errors_; // when they are collected
+    scope_state* stopped_by_ = nullptr;              // a scope further out
     bool joining_ = false;
     bool closed_ = true;
+    bool collects_ = false;
 };
 
 } // namespace ferry::detail

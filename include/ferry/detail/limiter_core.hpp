@@ -13,7 +13,7 @@
 
 #include <cstddef>
 #include <limits>
-#include <unordered_set>
+#include <unordered_map>
 
 namespace ferry::detail {
 
@@ -63,7 +63,7 @@ private:
     std::size_t waiting_ = 0;
     std::size_t abandoned_ = 0; // of borrowed_
     list<limiter_waiter> waiters_;
-    std::unordered_set<const void*> borrowers_;
+    std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
     atomic<std::uint32_t> references_{1};
 };
 

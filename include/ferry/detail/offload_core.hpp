@@ -155,6 +155,7 @@ private:
 
     bool withdraw() noexcept;
     void withdrawn() noexcept;
+    void given_up() noexcept;
     void came_back() noexcept;
     void queue_time_is_up() noexcept;
     void submit() noexcept;
