@@ -1,3 +1,4 @@
+#include <ferry/cancel_scope.hpp>
 #include <ferry/detail/foreign.hpp>
 
 namespace ferry::detail {
@@ -32,10 +33,40 @@ guest_call_base::guest_call_base() {
     record_.place = &loop.dispatch;
     record_.root.attach(&loop.root_scope, &record_);
     record_.scope = &record_.root;
+    loop.now_runs(record_, {});
 }
 
 guest_call_base::~guest_call_base() {
+    callback_.reset();
+    scope_.reset();
     record_.root.detach();
+    record_.loop->task_gone(record_);
 }
+
+// --- cancelled by a token ---
+
+class guest_scope {
+public:
+    explicit guest_scope(task_record& record) { scope_.enter(record); }
+    ~guest_scope() { scope_.leave(nullptr); }
+
+    counted<scope_share> share() {
+        scope_.share();
+        return scope_.share_;
+    }
+
+private:
+    cancel_scope scope_;
+};
+
+void guest_scope_deleter::operator()(guest_scope* scope) const noexcept { delete scope; }
+
+guest_scope_ptr make_guest_scope(task_record& record) {
+    return guest_scope_ptr(new guest_scope(record));
+}
+
+guest_cancel::guest_cancel(guest_scope& scope) : share_(scope.share()) {}
+
+void guest_cancel::operator()() const noexcept { share_->request_cancel(); }
 
 } // namespace ferry::detail

@@ -21,6 +21,7 @@ namespace detail {
 class scope_call_base;
 class join_operation;
 class scope_share;
+class guest_scope;
 } // namespace detail
 
 /// Cancels a `cancel_scope` from any thread. Copyable; does nothing when the scope is gone.
@@ -142,6 +143,7 @@ private:
     friend class detail::scope_call_base;
     friend class detail::join_operation;
     friend class detail::scope_share;
+    friend class detail::guest_scope;
 
     void set_timeout_ns(std::chrono::nanoseconds timeout);
     void enter(detail::task_record& task);            // throws

@@ -5,12 +5,21 @@
 #include <ferry/task.hpp>
 
 #include <coroutine>
+#include <memory>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 
 namespace ferry {
 
+/// What the environment of a foreign coroutine is asked for: `promise.get_env().query(
+/// ferry::get_stop_token)`, or a member `get_stop_token()` of the environment or the promise.
+struct get_stop_token_t {};
+inline constexpr get_stop_token_t get_stop_token{};
+
 namespace detail {
+
+class scope_share;
 
 // A foreign awaitable in a task. It is awaited by a proxy frame, which may be resumed on any
 // thread; the frame's end, by completion or because it was destroyed, brings the result home.
@@ -88,11 +97,63 @@ private:
     result_slot<result_type> result_;
 };
 
+// The stop token of a promise's environment (P2300), where there is one.
+template <class Promise>
+auto stop_token_of(Promise& promise) {
+    if constexpr (requires { promise.get_env().query(get_stop_token); }) {
+        return promise.get_env().query(get_stop_token);
+    } else if constexpr (requires { promise.get_env().get_stop_token(); }) {
+        return promise.get_env().get_stop_token();
+    } else if constexpr (requires { promise.get_stop_token(); }) {
+        return promise.get_stop_token();
+    }
+}
+template <class Promise>
+concept offers_stop_token =
+    !std::is_void_v<decltype(stop_token_of(std::declval<Promise&>()))>;
+
+// The callback type of any token.
+template <class Token, class F>
+struct stop_callback_of {
+    using type = typename Token::template callback_type<F>;
+};
+template <class F>
+struct stop_callback_of<std::stop_token, F> {
+    using type = std::stop_callback<F>;
+};
+
+// The scope of a guest's call that a stop token cancels, from any thread. Made where cancel_scope
+// is known.
+class guest_scope;
+struct guest_scope_deleter {
+    void operator()(guest_scope* scope) const noexcept;
+};
+using guest_scope_ptr = std::unique_ptr<guest_scope, guest_scope_deleter>;
+guest_scope_ptr make_guest_scope(task_record& record);
+
+// Cancels a guest_scope: copyable, any thread.
+class guest_cancel {
+public:
+    explicit guest_cancel(guest_scope& scope);
+    void operator()() const noexcept;
+
+private:
+    counted<scope_share> share_;
+};
+
 // An awaitable of ferry in a coroutine of another type: a task of its own on the running loop.
 class guest_call_base : public boundary {
 protected:
     guest_call_base();
     ~guest_call_base();
+
+    // Cancels the call when the token says so.
+    template <class Token>
+    void stop_with(Token token) {
+        using callback = typename stop_callback_of<Token, guest_cancel>::type;
+        scope_ = make_guest_scope(record_);
+        callback_ = std::make_shared<callback>(std::move(token), guest_cancel(*scope_));
+    }
 
     std::coroutine_handle<> on_finished() noexcept final { return resume(); }
     promise_base* on_stopped(scope_state*) noexcept final {
@@ -103,6 +164,8 @@ protected:
     virtual std::coroutine_handle<> resume() noexcept = 0;
 
     task_record record_;
+    guest_scope_ptr scope_;
+    std::shared_ptr<void> callback_; // goes before the scope
     bool stopped_ = false;
 };
 
@@ -127,10 +190,14 @@ public:
                     .unhandled_stopped();
             };
         }
+        if constexpr (offers_stop_token<Promise>) {
+            stop_with(stop_token_of(frame.promise()));
+        }
         return task_access::start(task_, record_, *this);
     }
 
     result_type await_resume() {
+        callback_.reset();
         if (stopped_) {
             throw cancelled();
         }
@@ -152,16 +219,19 @@ private:
     std::coroutine_handle<> (*unhandled_stopped_)(void*) noexcept = nullptr;
 };
 
+/// Awaits an awaitable of ferry in a coroutine of another type, on a loop's thread; elsewhere it
+/// throws `no_event_loop`. The coroutine is resumed on the loop's thread. The call is cancelled by
+/// the stop token of the promise's environment (see get_stop_token), and when the run ends; the
+/// promise's `unhandled_stopped()` is called then where there is one (P2300), else `cancelled` is
+/// thrown.
+template <class A>
+    requires(ferry_task<A> || ferry_operation<A> || makes_operation<A>)
+auto operator co_await(A&& awaitable) {
+    return guest_call<A>(std::forward<A>(awaitable));
+}
+
 } // namespace detail
 
-/// Awaits an awaitable of ferry in a coroutine of another type, on a loop's thread; elsewhere it
-/// throws `no_event_loop`. The coroutine is resumed on the loop's thread. When the run ends before
-/// the awaitable does, the promise's `unhandled_stopped()` is called where there is one (P2300);
-/// else `cancelled` is thrown.
-template <class A>
-    requires(detail::ferry_task<A> || detail::ferry_operation<A> || detail::makes_operation<A>)
-auto operator co_await(A&& awaitable) {
-    return detail::guest_call<A>(std::forward<A>(awaitable));
-}
+using detail::operator co_await; // found by the argument's namespace: tasks, and operations
 
 } // namespace ferry
