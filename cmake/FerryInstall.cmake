@@ -55,6 +55,10 @@ foreach(component IN LISTS components)
         DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT ${component})
 endforeach()
 
+# What gdb users source by hand.
+install(FILES "${PROJECT_SOURCE_DIR}/tools/gdb/ferry-gdb.py"
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/gdb" COMPONENT core)
+
 configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/ferryConfig.cmake.in"
     "${PROJECT_BINARY_DIR}/ferryConfig.cmake"
     INSTALL_DESTINATION "${ferry_cmake_dir}")

@@ -2,7 +2,9 @@
 
 namespace ferry {
 
-task<async_exit_stack&> async_exit_stack::enter() { co_return *this; }
+task<async_exit_stack&> async_exit_stack::enter() {
+    co_return *this;
+}
 
 task<bool> async_exit_stack::exit(outcome how) {
     const std::exception_ptr given = how.error();
@@ -25,7 +27,7 @@ task<bool> async_exit_stack::exit(outcome how) {
     if (how.error() != nullptr && how.error() != given) {
         std::rethrow_exception(how.error());
     }
-    co_return given != nullptr && how.error() == nullptr;
+    co_return given != nullptr&& how.error() == nullptr;
 }
 
 } // namespace ferry

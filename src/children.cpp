@@ -16,7 +16,7 @@ void children::start(child& c, loop_state& loop) noexcept {
 
 void child::started(node* n, verdict) noexcept {
     child& self = *static_cast<child*>(n);
-    self.record.loop->current_task = &self.record;
+    self.record.loop->now_runs(self.record, {});
     std::coroutine_handle<> frame;
     try {
         frame = self.begin();
@@ -49,6 +49,7 @@ promise_base* child::on_stopped(scope_state* target) noexcept {
 
 void child::end(ending how, std::exception_ptr error, scope_state* target) noexcept {
     record.root.detach();
+    record.loop->task_gone(record);
     --owner_->live_;
     owner_->on_child_ended(*this, how, std::move(error), target);
 }

@@ -63,11 +63,11 @@ void condition::wait_operation::lock_again() noexcept {
     part();
     if (mutex_ == nullptr) {
         finish();
-    } else if (mutex_->owner_ == nullptr) {
-        mutex_->owner_ = waiter->task;
-        finish();
-    } else {
-        mutex_->waiters_.push(*this);
+        return;
+    }
+    mutex_->waiters_.push(*this);
+    if (mutex_->owner_ == nullptr) {
+        mutex_->hand_over();
     }
 }
 

@@ -1,5 +1,6 @@
 #include <ferry/event_loop.hpp>
 
+#include <ferry/detail/loop_watch.hpp>
 #include <ferry/detail/signal_watch.hpp>
 #include <ferry/errors.hpp>
 
@@ -40,6 +41,10 @@ event_loop::event_loop(std::unique_ptr<backend> sleeper, run_options options)
     : options_(options), backend_(std::move(sleeper)), limiter_(options.thread_limit),
       state_(*backend_) {
     state_.limiter = &limiter_;
+    if (options_.debug) {
+        watch_ = std::make_unique<detail::loop_watch>(options_.slow_callback_threshold);
+        state_.watch = watch_.get();
+    }
 }
 
 event_loop::~event_loop() = default;
@@ -79,23 +84,35 @@ int event_loop::drive(detail::child& main) {
     detail::scope_state main_scope;
     int signal = 0;
     std::optional<detail::signal_watch> watch;
-    if (options_.handle_signals && detail::current_loop() == nullptr) {
-        watch.emplace(handle(), [&](int number) {
-            signal = number;
-            main_scope.cancel();
-        });
+    if ((options_.handle_signals || options_.dump_on_sigquit) &&
+        detail::current_loop() == nullptr) {
+        std::function<void(int)> interrupted;
+        if (options_.handle_signals) {
+            interrupted = [&](int number) {
+                signal = number;
+                main_scope.cancel();
+            };
+        }
+        watch.emplace(handle(), std::move(interrupted), options_.dump_on_sigquit);
     }
+    const detail::loop_watch::session watched(watch_.get());
     state_.begin_run();
     loop_object_of_thread = this;
     main_scope.attach(nullptr, nullptr);
     state_.main_scope = &main_scope;
     main_base ends;
     ends.scope = &main_scope;
+    if (main.record.name == nullptr) {
+        main.record.name = "main";
+    }
     ends.start(main, state_);
     state_.run_until(ends.done);
     state_.main_scope = nullptr;
-    watch.reset();
+    if (watch) {
+        watch->release_interrupts();
+    }
     state_.end_run();
+    watch.reset();
     loop_object_of_thread = nullptr;
     if (ends.error != nullptr) {
         std::rethrow_exception(std::move(ends.error));

@@ -33,7 +33,17 @@ guest_call_base::guest_call_base() {
     record_.place = &loop.dispatch;
     record_.root.attach(&loop.root_scope, &record_);
     record_.scope = &record_.root;
-    loop.now_runs(record_, {});
+}
+
+void guest_call_base::start_soon(std::coroutine_handle<> frame) noexcept {
+    starting_.self = this;
+    starting_.frame = frame;
+    starting_.run = [](node* n, verdict) noexcept {
+        const auto& start = *static_cast<start_node*>(n);
+        start.self->record_.loop->now_runs(start.self->record_, {});
+        start.frame.resume();
+    };
+    record_.loop->make_ready(&starting_);
 }
 
 guest_call_base::~guest_call_base() {
@@ -59,7 +69,9 @@ private:
     cancel_scope scope_;
 };
 
-void guest_scope_deleter::operator()(guest_scope* scope) const noexcept { delete scope; }
+void guest_scope_deleter::operator()(guest_scope* scope) const noexcept {
+    delete scope;
+}
 
 guest_scope_ptr make_guest_scope(task_record& record) {
     return guest_scope_ptr(new guest_scope(record));
@@ -67,6 +79,8 @@ guest_scope_ptr make_guest_scope(task_record& record) {
 
 guest_cancel::guest_cancel(guest_scope& scope) : share_(scope.share()) {}
 
-void guest_cancel::operator()() const noexcept { share_->request_cancel(); }
+void guest_cancel::operator()() const noexcept {
+    share_->request_cancel();
+}
 
 } // namespace ferry::detail

@@ -92,7 +92,7 @@ void join_operation::note_stop(scope_state* target) noexcept {
 
 void join_operation::joined(node* n, verdict) noexcept {
     auto& self = *static_cast<join_operation*>(n);
-    self.waiter->task->loop->current_task = self.waiter->task; // not the last child's
+    self.waiter->task->loop->now_runs(*self.waiter->task, self.waiter->where);
     promise_base* on = self.conclude();
     if (on != nullptr) {
         unwind(on, self.stopped_by_);

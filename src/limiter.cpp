@@ -27,16 +27,18 @@ void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
 
 bool limiter_core::borrow(const void* borrower, limiter_waiter* w) {
     const std::lock_guard guard(lock_);
-    if (!borrowers_.insert(borrower).second) {
+    const auto [entry, added] = borrowers_.try_emplace(borrower, false);
+    if (!added) {
         throw wrong_borrower("this borrower holds a token of the limiter already, or waits for "
                              "one; use acquire_on_behalf_of with another address");
     }
     if (waiting_ == 0 && has_room()) {
         ++borrowed_;
+        entry->second = true;
         return true;
     }
     if (w == nullptr) {
-        borrowers_.erase(borrower);
+        borrowers_.erase(entry);
         throw would_block("the limiter has no token left; await acquire() instead");
     }
     w->borrower = borrower;
@@ -49,7 +51,7 @@ bool limiter_core::borrow(const void* borrower, limiter_waiter* w) {
 bool limiter_core::withdraw(limiter_waiter& w) noexcept {
     const std::lock_guard guard(lock_);
     if (!w.waiting) {
-        return false;
+        return FERRY_PLANTED("limiter.withdraws_who_has_a_token");
     }
     w.waiting = false;
     w.unlink();
@@ -61,19 +63,41 @@ bool limiter_core::withdraw(limiter_waiter& w) noexcept {
 }
 
 void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
-    while (waiting_ != 0 && has_room()) {
+    while (waiting_ != 0 && (has_room() || FERRY_PLANTED("limiter.lends_too_much"))) {
         limiter_waiter* w = waiters_.pop_front();
         w->waiting = false;
         --waiting_;
         ++borrowed_;
+        if (w->borrower != nullptr) {
+            borrowers_.find(w->borrower)->second = true;
+        }
         lucky.push_back(w);
     }
 }
 
+namespace {
+
+constinit thread_local list<limiter_waiter>* being_told = nullptr;
+
+FERRY_NOINLINE list<limiter_waiter>*& told_by_this_thread() noexcept {
+    return being_told;
+}
+
+} // namespace
+
+// One who is told may give the token back at once (its executor refuses the job), which lends it
+// to the next: those are told by the outermost call, whatever their number.
 void limiter_core::tell(list<limiter_waiter>& lucky) noexcept {
+    list<limiter_waiter>*& telling = told_by_this_thread();
+    if (telling != nullptr) {
+        telling->splice(lucky);
+        return;
+    }
+    telling = &lucky;
     while (limiter_waiter* w = lucky.pop_front()) {
         w->admitted(w);
     }
+    telling = nullptr;
 }
 
 void limiter_core::release_job() noexcept {
@@ -90,9 +114,11 @@ void limiter_core::release(const void* borrower) {
     list<limiter_waiter> lucky;
     {
         const std::lock_guard guard(lock_);
-        if (borrowers_.erase(borrower) == 0) {
+        const auto entry = borrowers_.find(borrower);
+        if (entry == borrowers_.end() || !entry->second) {
             throw wrong_borrower("this borrower holds no token of the limiter");
         }
+        borrowers_.erase(entry);
         --borrowed_;
         lend_to_waiters(lucky);
     }
@@ -120,7 +146,11 @@ limiter_statistics limiter_core::statistics() {
     out.total = total_;
     out.borrowed = borrowed_;
     out.waiting = waiting_;
-    out.borrowers.assign(borrowers_.begin(), borrowers_.end());
+    for (const auto& [borrower, holds] : borrowers_) {
+        if (holds) {
+            out.borrowers.push_back(borrower);
+        }
+    }
     return out;
 }
 
@@ -217,9 +247,11 @@ std::coroutine_handle<> capacity_limiter::acquire_operation::start() {
 // A token that was lent to a task that is cancelled by now is passed on.
 void capacity_limiter::acquire_operation::arrived(detail::node* n, detail::verdict) noexcept {
     auto& self = *static_cast<acquire_operation*>(n);
-    if (self.told) {
-        self.core_->release(self.borrower());
+    if (self.told && self.stopped == nullptr) { // not withdrawn: it has the token
         self.stopped = self.waiter->task->scope->visible_cancelled();
+        if (self.stopped != nullptr) {
+            self.core_->release(self.borrower());
+        }
     }
     self.deliver();
 }

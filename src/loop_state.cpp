@@ -1,6 +1,7 @@
 #include <ferry/detail/loop_state.hpp>
 
 #include <ferry/detail/limiter_core.hpp>
+#include <ferry/detail/loop_watch.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/executor.hpp>
@@ -87,9 +88,12 @@ void loop_state::begin_run() {
     loop_of_thread = this;
     running = true;
     may_spin_ = backend_->may_spin();
+    real_time_ = backend_->real_time();
+    order_ = backend_->order();
     alone_ = !several_processors();
     looked_at_io_ = now();
     root_scope.attach(nullptr, nullptr);
+    enlist_loop(*this);
 }
 
 // PROTOCOLS, the end of a run: (2) to (6).
@@ -107,6 +111,7 @@ void loop_state::end_run() noexcept {
     if (cache().attended()) {
         cache().stop_attending();
     }
+    delist_loop(*this);
     core_->settle_wakes();
     core_ = counted<run_core>(new run_core(*backend_));
     root_scope.cancelled = root_scope.effective = false;
@@ -131,12 +136,12 @@ void loop_state::run_until(const bool& done) noexcept {
 
 void loop_state::pass() noexcept {
     counters.passes.add();
-    for (node* n = core_->drain(); n != nullptr;) {
-        node* next = n->next;
-        ready_.push(n);
-        n = next;
+    if (order_ != nullptr) {
+        run_ready(order_->arrange(ready_, core_->drain()));
+    } else {
+        take_inbox();
+        run_ready(nodes_per_pass);
     }
-    run_ready(nodes_per_pass);
     hand_over_jobs();
     if (++passes_ >= passes_per_look) {
         look_at_io();
@@ -144,13 +149,14 @@ void loop_state::pass() noexcept {
         const time_point time = now();
         if (time - looked_at_io_ >= time_between_looks) {
             look_at_io();
-        } else if (jobs_ > most_jobs_to_spin_for) {
+        } else if (real_time_ && jobs_ > most_jobs_to_spin_for) {
             cache().attend(time);
         }
     }
 }
 
 void loop_state::run_ready(std::size_t most) noexcept {
+    loop_watch* const watched = watch;
     std::size_t count = 0;
     while (count != most) {
         node* n = ready_.pop();
@@ -158,7 +164,12 @@ void loop_state::run_ready(std::size_t most) noexcept {
             break;
         }
         ++count;
-        dispatch.run(n);
+        if (watched == nullptr) [[likely]] {
+            dispatch.run(n);
+        } else {
+            watched->run(*this, n);
+        }
+        current_task = nullptr; // posts and handlers are no task's
     }
     counters.resumed.add(count);
     // A long pass: I/O and timers have waited.
@@ -170,7 +181,7 @@ void loop_state::run_ready(std::size_t most) noexcept {
 void loop_state::look_at_io() noexcept {
     passes_ = 0;
     looked_at_io_ = now();
-    if (jobs_ > most_jobs_to_spin_for || cache().attended()) {
+    if (real_time_ && (jobs_ > most_jobs_to_spin_for || cache().attended())) {
         cache().attend(looked_at_io_);
     }
     try {

@@ -56,9 +56,12 @@ void mutex::hand_over() noexcept {
     waiters_.lend_front();
 }
 
-void mutex::release_held(const detail::task_record*) noexcept {
+// By a guard. Somebody else's mutex, after an unlock() by hand, is left alone.
+void mutex::release_held(const detail::task_record* owner) noexcept {
     detail::require_thread_of_guard(waiters_, "mutex::guard");
-    hand_over();
+    if (owner_ == owner) {
+        hand_over();
+    }
 }
 
 bool mutex::lock_base::ready() {

@@ -5,9 +5,9 @@
 
 namespace ferry::detail {
 
-#if FERRY_ADDRESS_SANITIZER
+#if FERRY_ADDRESS_SANITIZER || defined(FERRY_MODEL)
 
-// The sanitizer finds a use after free only when memory really is freed.
+// The sanitizer, or the model, finds a use after free only when memory really is freed.
 void* recycled_allocate(std::size_t size) {
     return ::operator new(size);
 }

@@ -5,6 +5,11 @@
 namespace ferry::detail {
 
 void run_core::wake() noexcept {
+    if (FERRY_PLANTED("run_core.counts_before_it_wakes")) {
+        wakes_done_.fetch_add(1, std::memory_order_release);
+        sleeper_->wake();
+        return;
+    }
     sleeper_->wake();
     wakes_done_.fetch_add(1, std::memory_order_release); // the last touch: the run may end now
 }
@@ -20,7 +25,7 @@ bool run_core::sleep(time_point deadline) {
     } catch (...) {
         error = std::current_exception();
     }
-    if (!inbox_.rise()) {
+    if (!inbox_.rise() && !FERRY_PLANTED("run_core.forgets_what_it_is_owed")) {
         ++owed_;
     }
     if (error != nullptr) {
@@ -44,10 +49,15 @@ void run_core::settle_wakes() noexcept {
 namespace ferry {
 
 void parking_backend::prepare_wait() noexcept {
-    woken_.store(0, std::memory_order_relaxed);
+    if (!FERRY_PLANTED("parking_backend.resets_when_asleep")) {
+        woken_.store(0, std::memory_order_relaxed);
+    }
 }
 
 void parking_backend::wait(clock::time_point deadline) {
+    if (FERRY_PLANTED("parking_backend.resets_when_asleep")) {
+        woken_.store(0, std::memory_order_relaxed);
+    }
     if (woken_.load(std::memory_order_acquire) == 0) {
         detail::futex_wait_until(woken_, 0, deadline);
     }

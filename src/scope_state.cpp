@@ -24,19 +24,19 @@ void scope_state::detach() noexcept {
 void scope_state::cancel() noexcept {
     if (!cancelled) {
         cancelled = true;
-        propagate();
+        propagate(false);
     }
 }
 
 void scope_state::shield(bool on) noexcept {
     if (shielded != on) {
         shielded = on;
-        propagate();
+        propagate(true);
     }
 }
 
 // Walks the subtree without recursion: a program may nest scopes deeper than its stack.
-void scope_state::propagate() noexcept {
+void scope_state::propagate(bool deadlines) noexcept {
     scope_state* s = this;
     for (;;) {
         const bool now = s->compute_effective();
@@ -51,8 +51,8 @@ void scope_state::propagate() noexcept {
             }
             s->task->waiting->scope_changed();
         }
-        // Below a scope whose state did not change, nothing does.
-        scope_state* next = changed || s == this ? s->inside.front() : nullptr;
+        // Below a scope whose state did not change, nothing does, but for deadlines.
+        scope_state* next = changed || deadlines || s == this ? s->inside.front() : nullptr;
         while (next == nullptr) {
             if (s == this) {
                 return;

@@ -1,10 +1,13 @@
 #include <ferry/detail/signal_watch.hpp>
 
 #include <ferry/detail/sync.hpp>
+#include <ferry/dump.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/event_loop.hpp>
 
 #include <csignal>
+#include <cstdio>
+#include <exception>
 #include <pthread.h>
 #include <thread>
 
@@ -12,7 +15,7 @@ namespace ferry::detail {
 
 namespace {
 
-constexpr int watched[] = {SIGINT, SIGTERM};
+constexpr int interrupts[] = {SIGINT, SIGTERM};
 constexpr std::uint32_t finished = 0x8000'0000;
 
 // One bit per signal; futex words and atomics are all that a handler may touch.
@@ -24,12 +27,31 @@ void note_signal(int number) {
     futex_wake_one(pending);
 }
 
+void catch_signal(int number, int flags, struct sigaction& before) noexcept {
+    struct sigaction action{};
+    action.sa_handler = &note_signal;
+    action.sa_flags = flags;
+    sigemptyset(&action.sa_mask);
+    ::sigaction(number, &action, &before);
+}
+
+void print_tasks(const loop_handle& loop) noexcept {
+    try {
+        std::fputs(dump_tasks(loop).c_str(), stderr);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "ferry: the tasks cannot be printed: %s\n", e.what());
+    }
+}
+
 } // namespace
 
 struct signal_watch::state {
     loop_handle loop;
     std::function<void(int)> on_signal;
-    struct sigaction before[std::size(watched)];
+    bool has_interrupts = false;
+    bool has_quit = false;
+    struct sigaction interrupts_before[std::size(interrupts)];
+    struct sigaction quit_before;
     std::thread watcher;
 
     void watch() {
@@ -38,14 +60,16 @@ struct signal_watch::state {
             if ((seen & finished) != 0) {
                 return;
             }
-            for (const int number : watched) {
+            for (const int number : interrupts) {
                 if ((seen & (1u << number)) != 0) {
                     try {
                         loop.post([call = on_signal, number] { call(number); });
-                    } catch (const run_finished&) {
-                        return;
+                    } catch (const run_finished&) { // too late to be interrupted
                     }
                 }
+            }
+            if ((seen & (1u << SIGQUIT)) != 0) {
+                print_tasks(loop);
             }
             if (seen == 0) {
                 futex_wait(pending, 0);
@@ -54,12 +78,13 @@ struct signal_watch::state {
     }
 };
 
-signal_watch::signal_watch(const loop_handle& loop, std::function<void(int)> on_signal) {
+signal_watch::signal_watch(const loop_handle& loop, std::function<void(int)> on_signal,
+                           bool dump_on_quit) {
     if (in_use.exchange(true)) {
-        throw error("handle_signals is in use by another loop of this process; only one loop can "
-                    "have the signals");
+        throw error("handle_signals or dump_on_sigquit is in use by another loop of this process; "
+                    "only one loop can have the signals");
     }
-    state_ = new state{loop, std::move(on_signal), {}, {}};
+    state_ = new state{loop, std::move(on_signal), false, false, {}, {}, {}};
     pending.store(0);
     sigset_t all;
     sigset_t mine;
@@ -67,18 +92,32 @@ signal_watch::signal_watch(const loop_handle& loop, std::function<void(int)> on_
     pthread_sigmask(SIG_SETMASK, &all, &mine);
     state_->watcher = std::thread([s = state_] { s->watch(); });
     pthread_sigmask(SIG_SETMASK, &mine, nullptr);
-    for (std::size_t i = 0; i != std::size(watched); ++i) {
-        struct sigaction action{};
-        action.sa_handler = &note_signal;
-        action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-        sigemptyset(&action.sa_mask);
-        ::sigaction(watched[i], &action, &state_->before[i]);
+    if (state_->on_signal) {
+        state_->has_interrupts = true;
+        for (std::size_t i = 0; i != std::size(interrupts); ++i) {
+            catch_signal(interrupts[i], static_cast<int>(SA_RESETHAND | SA_RESTART),
+                         state_->interrupts_before[i]);
+        }
+    }
+    if (dump_on_quit) {
+        state_->has_quit = true;
+        catch_signal(SIGQUIT, SA_RESTART, state_->quit_before);
+    }
+}
+
+void signal_watch::release_interrupts() noexcept {
+    if (state_->has_interrupts) {
+        state_->has_interrupts = false;
+        for (std::size_t i = 0; i != std::size(interrupts); ++i) {
+            ::sigaction(interrupts[i], &state_->interrupts_before[i], nullptr);
+        }
     }
 }
 
 signal_watch::~signal_watch() {
-    for (std::size_t i = 0; i != std::size(watched); ++i) {
-        ::sigaction(watched[i], &state_->before[i], nullptr);
+    release_interrupts();
+    if (state_->has_quit) {
+        ::sigaction(SIGQUIT, &state_->quit_before, nullptr);
     }
     pending.fetch_or(finished, std::memory_order_release);
     futex_wake_one(pending);

@@ -61,9 +61,9 @@ void destructor_threw() noexcept {
 void frame_corrupted(const std::source_location& where) noexcept {
     std::fprintf(stderr,
                  "ferry: %s:%u: the frame of the coroutine %s is corrupt. This compiler (g++ 12) "
-                 "miscompiles `if (co_await ...)`, `while (co_await ...)` and `switch (co_await "
-                 "...)` in a coroutine without local variables; write `const auto result = "
-                 "co_await ...; if (result)` instead\n",
+                 "miscompiles an await in the condition of `if`, `while` or `switch` in a "
+                 "coroutine without local variables; write `const auto result = co_await ...; if "
+                 "(result)` instead\n",
                  where.file_name(), static_cast<unsigned>(where.line()), where.function_name());
     std::abort();
 }
@@ -79,7 +79,7 @@ void operation::deliver() noexcept {
     task_record& task = *frame->task;
     at = phase::idle;
     task.waiting = nullptr;
-    task.loop->current_task = &task;
+    task.loop->now_runs(task, frame->where);
     if (stopped == nullptr) {
         frame->self.resume();
         return;

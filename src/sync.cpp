@@ -87,8 +87,9 @@ void futex_mutex::lock_slow() noexcept {
             return;
         }
     }
-    while (word_.exchange(2, std::memory_order_acquire) != 0) {
-        futex_wait(word_, 2);
+    const std::uint32_t mark = FERRY_PLANTED("futex_mutex.forgets_sleepers") ? 1 : 2;
+    while (word_.exchange(mark, std::memory_order_acquire) != 0) {
+        futex_wait(word_, mark);
     }
 }
 

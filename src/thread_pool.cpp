@@ -4,7 +4,6 @@
 #include <ferry/detail/loop_state.hpp>
 
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <stdexcept>
 
@@ -20,9 +19,11 @@ public:
         limits_.on_start = std::move(options.on_start);
         limits_.on_stop = std::move(options.on_stop);
         const std::size_t length = std::min(options.name.size(), sizeof limits_.name - 1);
-        std::memcpy(limits_.name, options.name.data(), length);
+        options.name.copy(limits_.name, length);
         set.when_left([](void* self) noexcept { static_cast<state*>(self)->workers_left(); }, this);
+        detail::enlist_workers(set);
     }
+    ~state() { detail::delist_workers(set); }
 
     // Who is told on its loop that the last worker has left.
     struct waiter : detail::link {
@@ -65,16 +66,17 @@ public:
 
 private:
     void workers_left() noexcept {
-        detail::list<waiter> told;
-        {
-            const std::lock_guard guard(lock_);
-            left_ = true;
-            told.splice(waiters_);
-        }
-        while (waiter* w = told.pop_front()) {
+        // One who is taken out, under the lock, cannot withdraw any more.
+        while (waiter* w = next_to_tell()) {
             w->run->push(w->node);
         }
         release();
+    }
+
+    waiter* next_to_tell() noexcept {
+        const std::lock_guard guard(lock_);
+        left_ = true;
+        return waiters_.pop_front();
     }
 
     detail::futex_mutex lock_;
@@ -85,16 +87,17 @@ private:
 
 namespace {
 
-// Awaits the end of a pool's workers.
+// Awaits the end of a pool's workers: a thing that the loop expects although no job is under way.
 template <class State>
 class left_operation final : public detail::operation {
 public:
-    explicit left_operation(State& state) noexcept : state_(&state) { run = &deliver_node; }
+    explicit left_operation(State& state) noexcept : state_(&state) { run = &arrived; }
     left_operation(left_operation&& other) noexcept : left_operation(*other.state_) {}
 
     std::coroutine_handle<> start() noexcept {
         waiter_.node = this;
         waiter_.run = waiter->task->loop->core_address();
+        waiter->task->loop->wait_for_thing();
         if (!state_->wait(waiter_)) {
             finish();
         }
@@ -103,6 +106,14 @@ public:
     void result() const noexcept {}
 
 private:
+    static void arrived(detail::node* n, detail::verdict) noexcept {
+        auto& self = *static_cast<left_operation*>(n);
+        if (self.waiter_.run != nullptr) { // null: a stop came before start()
+            self.waiter->task->loop->thing_ended();
+        }
+        self.deliver();
+    }
+
     void try_withdraw() noexcept override {
         if (state_->withdraw(waiter_)) {
             stop();

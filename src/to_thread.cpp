@@ -4,7 +4,6 @@
 #include <ferry/detail/worker_set.hpp>
 
 #include <algorithm>
-#include <cstring>
 #include <cxxabi.h>
 #include <mutex>
 #include <system_error>
@@ -65,7 +64,7 @@ executor& new_threads() noexcept {
 
 void work_base::set_name(std::string_view name) noexcept {
     const std::size_t length = std::min(name.size(), sizeof name_ - 1);
-    std::memcpy(name_, name.data(), length);
+    name.copy(name_, length); // memcpy may not get the null of an empty one
     name_[length] = '\0';
 }
 
@@ -117,6 +116,9 @@ void work_base::call() {
         error_ = std::current_exception();
     }
     set_current_job(outer);
+    if (name_[0] != '\0') {
+        leave_thread_name(outer);
+    }
 }
 
 void work_base::fail(std::exception_ptr error) noexcept {
@@ -138,6 +140,9 @@ void work_base::complete() noexcept {
     }
     run = &came_back;
     core_->push(this); // the last touch: the frame may be gone
+    if (FERRY_PLANTED("job.is_touched_after_push")) {
+        error_ = nullptr;
+    }
 }
 
 void work_base::return_token() noexcept {
@@ -238,18 +243,37 @@ void offload_operation::submit() noexcept {
 std::coroutine_handle<> offload_operation::on_finished() noexcept {
     waiter->task->leave(acquiring_->scope); // its frame goes with the operation
     if (task_access::result(acquiring_->call).has_error()) {
-        loop().disarm(&timer_);
+        given_up();
         work_->how_ = work_base::outcome_kind::error;
         work_->error_ = task_access::result(acquiring_->call).take_error();
+        return resume_waiter();
+    }
+    const bool stops = waiter->task->stop_requested();
+    if (stops || acquiring_->scope.cancelled) { // lent to one who does not want it any more
+        work_->return_token();
+        given_up();
+        if (stops) {
+            stop();
+            return std::noop_coroutine();
+        }
+        work_->how_ = work_base::outcome_kind::timed_out;
         return resume_waiter();
     }
     submit();
     return std::noop_coroutine();
 }
 
+// The job was not submitted, was taken back, or came back: nobody else has it.
+void offload_operation::given_up() noexcept {
+    loop().disarm(&timer_);
+    if (abandon_state* block = std::exchange(work_->abandon_, nullptr)) {
+        block->release();
+    }
+}
+
 promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
     waiter->task->leave(acquiring_->scope);
-    loop().disarm(&timer_);
+    given_up();
     if (target != &acquiring_->scope) {
         return waiter;
     }
@@ -279,11 +303,7 @@ void offload_operation::withdrawn() noexcept {
     work_->place_ = job::place::back;
     work_->drop_callable();
     loop().job_done();
-    loop().disarm(&timer_);
-    if (abandon_state* block = work_->abandon_) {
-        work_->abandon_ = nullptr;
-        block->release();
-    }
+    given_up();
 }
 
 void offload_operation::try_withdraw() noexcept {
@@ -334,7 +354,9 @@ void offload_operation::scope_changed() noexcept {
 }
 
 void offload_operation::store_deadline() noexcept {
-    const time_point deadline = waiter->task->scope->visible_deadline();
+    // Workers compare it with the steady clock.
+    const time_point deadline =
+        loop().real_time() ? waiter->task->scope->visible_deadline() : time_point::max();
     const std::int64_t ticks = deadline.time_since_epoch().count();
     if (work_->deadline_.load(std::memory_order_relaxed) != ticks) {
         work_->deadline_.store(ticks, std::memory_order_release);
@@ -344,11 +366,13 @@ void offload_operation::store_deadline() noexcept {
 void offload_operation::came_back() noexcept {
     using kind = work_base::outcome_kind;
     loop().job_done();
-    loop().disarm(&timer_);
+    given_up(); // a job that might have been abandoned was not
     work_->place_ = job::place::back;
     task_record& task = *waiter->task;
-    if (work_->how_ == kind::cancelled) {
-        // A deadline that the job saw pass has passed for the loop, too.
+    if (work_->how_ == kind::cancelled ||
+        work_->deadline_.load(std::memory_order_relaxed) != job::no_deadline) {
+        // A deadline that the job saw pass has passed for the loop, too, before its timer fires:
+        // also when the job gave a value all the same, for the next checkpoint has to stop.
         const time_point time = loop().now();
         for (scope_state* s = task.scope; s != nullptr; s = s->parent) {
             if (s->deadline <= time) {

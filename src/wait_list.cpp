@@ -54,7 +54,7 @@ wait_list::wait_list(const char* object) noexcept : object_(object), home_(curre
 wait_list::~wait_list() {
     if ((!waiting_.empty() || !lent_.empty()) && current_loop() != home_) {
         std::fprintf(stderr,
-                     "ferry: a %s was destroyed on another thread than that of its loop while "
+                     "ferry: the %s was destroyed on another thread than that of its loop while "
                      "tasks awaited it; it must outlive its waiters\n",
                      object_);
         std::abort();

@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 namespace ferry::detail {
@@ -96,6 +97,7 @@ struct worker {
     job* turn = nullptr;    // what it will run next, whatever is queued
     bool finishing = false; // its job has ended but for the completion
     bool alone = false;     // one processor only
+    int thread = 0;         // for the system
     counter jobs_run;
     job_card card;
 };
@@ -128,7 +130,8 @@ FERRY_NOINLINE void set_current_job(job* j) noexcept {
 }
 
 FERRY_NOINLINE void worker_finishing() noexcept {
-    if (worker* self = this_worker()) {
+    // Not when the job was run from within another one, which goes on.
+    if (worker* self = this_worker(); self != nullptr && job_of_thread == nullptr) {
         self->finishing = true;
     }
 }
@@ -142,6 +145,14 @@ void worker_thread_name(const char* name) noexcept {
         renamed = true;
     }
     ::prctl(PR_SET_NAME, name);
+}
+
+void leave_thread_name(const job* outer) noexcept {
+    if (outer != nullptr && outer->name_[0] != '\0') {
+        ::prctl(PR_SET_NAME, outer->name_);
+    } else if (outer != nullptr || this_worker() == nullptr) {
+        restore_thread_name();
+    }
 }
 
 worker_set& cache() noexcept {
@@ -207,6 +218,11 @@ void worker_set::submit(job& j) {
     if (queue_size_.load(std::memory_order_relaxed) == 0 &&
         spinner_.load(std::memory_order_relaxed) != nullptr) {
         if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
+            if (FERRY_PLANTED("worker_set.fills_the_slot_late")) {
+                w->word.store(1, std::memory_order_release);
+                w->slot = &j;
+                return;
+            }
             w->slot = &j;
             w->word.store(1, std::memory_order_release);
             return;
@@ -393,6 +409,7 @@ void worker_set::work(job* first) noexcept {
     self.set = this;
     self.searching = true;
     self.alone = !several_processors();
+    self.thread = ::gettid();
     worker_of_thread = &self;
     if (limits_ != nullptr && limits_->name[0] != '\0') {
         ::prctl(PR_SET_NAME, limits_->name);
@@ -456,9 +473,12 @@ void worker_set::took_job(worker& self) noexcept {
         return;
     }
     self.searching = false;
+    if (FERRY_PLANTED("worker_set.searches_for_ever")) {
+        return;
+    }
     lock_.lock();
     searching_ = false;
-    const hand_over what = choose();
+    const hand_over what = FERRY_PLANTED("worker_set.calls_nobody_else") ? hand_over{} : choose();
     lock_.unlock();
     wake_or_start(what);
 }
@@ -507,14 +527,16 @@ job* worker_set::spin(worker& self) noexcept {
     worker* me = &self;
     if (!spinner_.compare_exchange_strong(me, nullptr, std::memory_order_acq_rel,
                                           std::memory_order_relaxed)) {
-        return slot_of(self); // somebody took it out: a job is coming
+        if (!FERRY_PLANTED("worker_set.stops_spinning_although_taken")) {
+            return slot_of(self); // somebody took it out: a job is coming
+        }
     }
     return nullptr;
 }
 
 job* worker_set::park(worker& self) noexcept {
     lock_.lock();
-    if (job* j = dequeue()) {
+    if (job* j = FERRY_PLANTED("worker_set.parks_without_looking") ? nullptr : dequeue()) {
         lock_.unlock();
         return j;
     }
@@ -553,6 +575,13 @@ job* worker_set::sit(worker& self) noexcept {
         }
         lock_.unlock();
         if (leaves) {
+            leave();
+            return nullptr;
+        }
+        if (FERRY_PLANTED("worker_set.leaves_although_popped")) {
+            lock_.lock();
+            strike_off(self);
+            lock_.unlock();
             leave();
             return nullptr;
         }
@@ -712,6 +741,7 @@ std::vector<running_job> worker_set::running_jobs() {
     for (worker* w = workers_; w != nullptr; w = w->after) {
         running_job one;
         if (w->card.read(one)) {
+            one.thread = w->thread;
             out.push_back(std::move(one));
         }
     }

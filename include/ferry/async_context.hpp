@@ -117,9 +117,7 @@ public:
 private:
     using exit_type = await_result_t<decltype(std::declval<CM&>().exit(outcome()))>;
 
-    static task<exit_type> leave(CM& manager, outcome how) {
-        co_return co_await manager.exit(how);
-    }
+    static task<exit_type> leave(CM& manager, outcome how) { co_return co_await manager.exit(how); }
 
     std::coroutine_handle<> start_cleanup(task_record& task, boundary& end) override {
         exit_ = leave(*manager_, stopped_by_ != nullptr ? outcome::by_stop()
@@ -140,8 +138,8 @@ class with_block {
     using value_type = await_result_t<typename with_result<F, entered>::type>;
 
 public:
-    using result_type = std::conditional_t<may_suppress<manager>,
-                                           std::optional<wrapped_t<value_type>>, value_type>;
+    using result_type =
+        std::conditional_t<may_suppress<manager>, std::optional<wrapped_t<value_type>>, value_type>;
 
     template <class C, class G>
     with_block(C&& cm, G&& f) : manager_(std::forward<C>(cm)), f_(forward_stored<G>(f)) {}

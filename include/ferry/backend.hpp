@@ -7,6 +7,10 @@
 
 namespace ferry {
 
+namespace detail {
+class ready_order;
+}
+
 /// What a loop sleeps in, and whose clock it uses. One loop uses one backend. All but `wake` are
 /// called on the loop's thread.
 class backend {
@@ -37,6 +41,13 @@ public:
 
     /// True when the loop may spin before it sleeps: when `poll` costs little and time is real.
     virtual bool may_spin() const noexcept { return true; }
+
+    /// True when `now` is the steady clock, by which workers measure deadlines too.
+    virtual bool real_time() const noexcept { return true; }
+
+    /// Who chooses in what order ready nodes run, asked at the start of a run. Default, null: first
+    /// in, first out.
+    virtual detail::ready_order* order() noexcept { return nullptr; }
 
     /// True when something has stopped the backend since the last look, be it `wake` or its user;
     /// it goes on working then. A stop that no `wake` explains cancels the loop's main task.

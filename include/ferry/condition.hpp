@@ -4,6 +4,7 @@
 #include <ferry/detail/body.hpp>
 #include <ferry/detail/wait_list.hpp>
 #include <ferry/mutex.hpp>
+#include <ferry/sleep.hpp>
 
 #include <concepts>
 #include <coroutine>
@@ -40,13 +41,13 @@ public:
     /// one, `wrong_thread` on another loop.
     wait_operation wait(mutex& m) noexcept;
 
-    /// Waits until the predicate, which is called with the mutex locked, is true. No checkpoint
+    /// Waits until the predicate, which is called with the mutex locked, is true. A checkpoint also
     /// when it is true at once.
-    template <std::predicate<> Predicate>
+    template <class Predicate>
+        requires std::predicate<detail::stored_t<Predicate>&>
     task<> wait(mutex& m, Predicate&& until) {
         FERRY_CHECK_AWAITED_CALLABLE(Predicate);
-        return wait_until<detail::stored_t<Predicate>>(
-            m, detail::forward_stored<Predicate>(until));
+        return wait_until<detail::stored_t<Predicate>>(m, detail::forward_stored<Predicate>(until));
     }
 
     /// Wakes the task that has waited longest, if any. It need not be called with the mutex
@@ -60,11 +61,7 @@ public:
 
 private:
     template <class Predicate>
-    task<> wait_until(mutex& m, Predicate until) {
-        while (!std::invoke(until)) {
-            co_await wait(m);
-        }
-    }
+    task<> wait_until(mutex& m, Predicate until);
 
     detail::wait_list waiters_;
     mutex* mutex_ = nullptr; // of those that wait
@@ -104,6 +101,14 @@ private:
 
 inline condition::wait_operation condition::wait(mutex& m) noexcept {
     return wait_operation(*this, m);
+}
+
+template <class Predicate>
+task<> condition::wait_until(mutex& m, Predicate until) {
+    co_await checkpoint();
+    while (!std::invoke(until)) {
+        co_await wait(m);
+    }
 }
 
 } // namespace ferry

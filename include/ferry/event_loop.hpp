@@ -23,7 +23,15 @@ struct run_options {
     std::size_t thread_limit = 40; ///< of the loop's default limiter
     bool debug = false;            ///< more checks, slower
     bool handle_signals = false;   ///< SIGINT and SIGTERM cancel the main task
+    /// In debug mode: a callback that blocks the loop longer is reported (see watchdog.hpp).
+    std::chrono::nanoseconds slow_callback_threshold = std::chrono::milliseconds(100);
+    bool dump_on_sigquit = false; ///< SIGQUIT prints `dump_tasks()` on stderr; the program goes on
 };
+
+namespace detail {
+struct inspector;
+}
+struct slow_callback_report;
 
 /// Access to a loop's run from any thread: copyable, thread-safe, weak. Equal handles name the
 /// same run. Taken before a run it belongs to the next one.
@@ -44,6 +52,7 @@ public:
 
 private:
     friend class event_loop;
+    friend struct detail::inspector;
 
     struct post_base : detail::node {
         virtual ~post_base() = default;
@@ -138,6 +147,8 @@ public:
     loop_statistics statistics() const noexcept;
 
 private:
+    friend void set_hang_handler(event_loop&, std::function<void(const slow_callback_report&)>);
+
     // What is the same for all main tasks.
     class main_base : public detail::children {
     public:
@@ -177,6 +188,7 @@ private:
     run_options options_;
     std::unique_ptr<backend> backend_;
     capacity_limiter limiter_;
+    std::unique_ptr<detail::loop_watch> watch_; // in debug mode
     detail::loop_state state_;
 };
 

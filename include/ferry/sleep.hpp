@@ -32,6 +32,7 @@ public:
     yield_operation() noexcept;
     yield_operation(yield_operation&&) noexcept : yield_operation() {}
     std::coroutine_handle<> start() noexcept {
+        waiter->task->loop->take_inbox(); // posts that came before go first
         finish();
         return std::noop_coroutine();
     }
@@ -88,6 +89,13 @@ struct sleep_forever_function {
 
 void blocking_sleep(std::chrono::nanoseconds d);
 
+struct blocking_sleep_for_function {
+    template <class Rep, class Period>
+    void operator()(std::chrono::duration<Rep, Period> d) const {
+        blocking_sleep(checked_duration(d));
+    }
+};
+
 } // namespace detail
 
 /// Awaits nothing, but stops when the scope is cancelled.
@@ -107,10 +115,8 @@ inline constexpr detail::sleep_until_function sleep_until{};
 /// Until cancelled.
 inline constexpr detail::sleep_forever_function sleep_forever{};
 
-/// Blocks this thread. In a job: throws `cancelled` as soon as the job's scope is cancelled.
-template <class Rep, class Period>
-void blocking_sleep_for(std::chrono::duration<Rep, Period> d) {
-    detail::blocking_sleep(detail::checked_duration(d));
-}
+/// Blocks this thread. In a job: throws `cancelled` as soon as the job's scope is cancelled. A
+/// function object, so that it can be a job: `to_thread(blocking_sleep_for, 5ms)`.
+inline constexpr detail::blocking_sleep_for_function blocking_sleep_for{};
 
 } // namespace ferry

@@ -45,6 +45,7 @@ struct running_job {
     const char* file = ""; ///< where it is awaited
     std::uint32_t line = 0;
     std::chrono::nanoseconds age{}; ///< since it was started; to a few milliseconds
+    int thread = 0;                 ///< the worker's number in the system, as `ps -L` shows it
 };
 
 worker_statistics thread_cache_statistics() noexcept;

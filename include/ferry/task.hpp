@@ -2,8 +2,8 @@
 #pragma once
 
 #include <ferry/detail/awaitable.hpp>
-#include <ferry/detail/result_slot.hpp>
 #include <ferry/detail/promise.hpp>
+#include <ferry/detail/result_slot.hpp>
 #include <ferry/errors.hpp>
 
 #include <coroutine>
@@ -24,9 +24,35 @@ namespace detail {
 template <class T>
 class task_promise;
 
+#if FERRY_GCC_CORRUPT_FRAME
+// A corrupted frame may lose its first resume, so that it never gets to an await: looked at here.
+struct initial_awaiter {
+    const promise_base* promise;
+    std::source_location at;
+
+    bool await_ready() const noexcept { return false; }
+
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> frame) const noexcept {
+        if (static_cast<const promise_base*>(&frame.promise()) != promise) {
+            frame_corrupted(at);
+        }
+    }
+
+    void await_resume() const noexcept {}
+};
+#endif
+
 // What every coroutine of ferry can await, and what it does with an exception.
 struct awaiting_promise : promise_base {
+#if FERRY_GCC_CORRUPT_FRAME
+    initial_awaiter
+    initial_suspend(std::source_location at = std::source_location::current()) const noexcept {
+        return {this, at};
+    }
+#else
     std::suspend_always initial_suspend() const noexcept { return {}; }
+#endif
     final_awaiter final_suspend() const noexcept { return {}; }
 
     template <class Awaitable>
@@ -81,6 +107,9 @@ public:
     }
     ~task() {
         if (promise_ != nullptr) {
+            if (!promise_->finished) [[unlikely]] {
+                detail::unfinished_destroyed(*promise_);
+            }
             promise_->self.destroy();
         }
     }
@@ -102,6 +131,11 @@ namespace detail {
 template <class T>
 class task_promise final : public task_promise_result<T> {
 public:
+    // `at`: where the coroutine begins, and its name.
+    explicit task_promise(std::source_location at = std::source_location::current()) noexcept {
+        this->where = at;
+    }
+
     task<T> get_return_object() noexcept {
         this->self = std::coroutine_handle<task_promise>::from_promise(*this);
         return task<T>(this);

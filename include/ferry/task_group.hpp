@@ -184,6 +184,13 @@ public:
                                   std::forward<Args>(args)...);
     }
 
+    template <class F, class... Args>
+        requires(!coroutine_function<detail::stored_t<F>, detail::stored_t<Args>...> &&
+                 coroutine_function<detail::stored_t<F>&, detail::stored_t<Args>&...>)
+    void start_soon(F&&, Args&&...) {
+        detail::refuse_references<F, Args...>();
+    }
+
     /// The same for an awaitable, by value or moved.
     template <class A>
         requires(awaitable<std::remove_cvref_t<A>> && !std::is_lvalue_reference_v<A>)
@@ -293,15 +300,15 @@ public:
 
     value_type result() {
         rethrow();
-        if constexpr (!std::is_void_v<value_type>) {
-            if (body_stopped_) {
+        if (body_stopped_) {
+            if constexpr (std::is_void_v<value_type>) {
+                return;
+            } else {
                 throw task_cancelled("the task group's scope was cancelled before its body had a "
                                      "result");
             }
         }
-        if (!body_stopped_) {
-            return runner_.result().take();
-        }
+        return runner_.result().take();
     }
 
 private:

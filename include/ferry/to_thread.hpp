@@ -3,6 +3,7 @@
 
 #include <ferry/capacity_limiter.hpp>
 #include <ferry/detail/body.hpp>
+#include <ferry/detail/duration.hpp>
 #include <ferry/detail/offload_core.hpp>
 #include <ferry/executor.hpp>
 
@@ -225,17 +226,23 @@ public:
     template <class... Parts>
     offload_call(const to_thread_options& options, bool own_thread, std::in_place_t,
                  Parts&&... parts)
-        : offload_operation(options.limiter, options.executor, options.queue_timeout, own_thread),
+        : offload_operation(options.limiter, options.executor,
+                            detail::checked_duration(options.queue_timeout), own_thread),
           work_(std::in_place, std::forward<Parts>(parts)...) {
         work_.set_name(options.name);
     }
     offload_call(offload_call&& other)
         : offload_operation(std::move(other)), work_(std::move(other.work_)) {}
 
+    /// As a task: for containers, and wherever the type must be named.
+    operator task<R>() && { return as_task(std::move(*this)); }
+
     std::coroutine_handle<> start() { return start_job(work_); }
     R result() { return work_.take(); }
 
 private:
+    static task<R> as_task(offload_call call) { co_return co_await call; }
+
     Work work_;
 };
 
@@ -248,7 +255,8 @@ public:
     template <class... Parts>
     abandonable_call(const to_thread_options& options, bool own_thread, std::in_place_t,
                      Parts&&... parts)
-        : offload_operation(options.limiter, options.executor, options.queue_timeout, own_thread),
+        : offload_operation(options.limiter, options.executor,
+                            detail::checked_duration(options.queue_timeout), own_thread),
           block_(
               new detail::abandonable_block<Work>(std::in_place, std::forward<Parts>(parts)...)) {
         block_->work.set_name(options.name);
@@ -317,8 +325,18 @@ auto make_abandonable(const to_thread_options& options, F&& f, Args&&... args) {
                                                std::forward<F>(f), std::forward<Args>(args)...);
 }
 
+template <class F, class... Args>
+concept needs_references = !job_callable<stored_t<F>, stored_t<Args>...> &&
+                           std::invocable<stored_t<F>&, stored_t<Args>&...>;
+
 template <bool OwnThread>
 struct to_thread_function {
+    template <class F, class... Args>
+        requires needs_references<F, Args...>
+    void operator()(F&&, Args&&...) const {
+        refuse_references<F, Args...>();
+    }
+
     template <class F, class... Args>
         requires job_callable<stored_t<F>, stored_t<Args>...>
     auto operator()(F&& f, Args&&... args) const {

@@ -20,7 +20,7 @@ public:
 
     template <class... Cs>
     explicit when_all_call(std::in_place_t, Cs&&... blocks)
-        : children_(body_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
+        : children_(joined_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
     when_all_call(when_all_call&&) = default;
 
     std::coroutine_handle<> start() {
@@ -40,12 +40,12 @@ private:
     std::coroutine_handle<> on_finished() noexcept override { return std::noop_coroutine(); }
     promise_base* on_stopped(scope_state*) noexcept override { return nullptr; }
 
-    std::tuple<body_child<Bs>...> children_;
+    std::tuple<joined_child<Bs>...> children_;
 };
 
 template <class B>
 class [[nodiscard]] when_all_range_call final : public join_operation {
-    using child_type = body_child<B>;
+    using child_type = joined_child<B>;
 
 public:
     using value_type = std::vector<wrapped_t<typename body<B>::result_type>>;

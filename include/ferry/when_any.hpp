@@ -59,7 +59,7 @@ public:
 
     template <class... Cs>
     explicit when_any_call(std::in_place_t, Cs&&... blocks)
-        : children_(body_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
+        : children_(joined_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
     when_any_call(when_any_call&&) = default;
 
     std::coroutine_handle<> start() {
@@ -100,12 +100,12 @@ private:
         }
     }
 
-    std::tuple<body_child<Bs>...> children_;
+    std::tuple<joined_child<Bs>...> children_;
 };
 
 template <class B>
 class [[nodiscard]] when_any_range_call final : public any_operation {
-    using child_type = body_child<B>;
+    using child_type = joined_child<B>;
 
 public:
     using value_type = when_any_result<wrapped_t<typename body<B>::result_type>>;

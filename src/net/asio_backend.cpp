@@ -31,7 +31,10 @@ public:
     // `stop` is the cheapest way to end run_one() from another thread: nothing to allocate.
     void wake() noexcept override { io.stop(); }
 
-    bool take_stop() noexcept override { return std::exchange(stopped_, false) | restart(); }
+    bool take_stop() noexcept override {
+        const bool now = restart();
+        return std::exchange(stopped_, false) || now;
+    }
 
     asio::io_context io{1};
 

@@ -4,6 +4,16 @@
 
 namespace ferry::net::detail {
 
+error_code code_of(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const system_error& e) {
+        return e.code();
+    } catch (...) {
+        return {};
+    }
+}
+
 void asio_operation_base::complete() noexcept {
     if (loop_->in_loop_thread()) {
         loop_->make_ready(this);

@@ -55,10 +55,10 @@ concept awaiter = requires(A& a, std::coroutine_handle<> frame) {
 };
 
 template <class A>
-concept foreign_awaitable =
-    !ferry_task<A> && !ferry_operation<A> && !makes_operation<A> && requires(A&& a) {
-        { foreign_awaiter_of(std::forward<A>(a)) } -> awaiter;
-    };
+concept foreign_awaitable = std::is_class_v<std::remove_cvref_t<A>> && !ferry_task<A> &&
+                            !ferry_operation<A> && !makes_operation<A> && requires(A&& a) {
+                                { foreign_awaiter_of(std::forward<A>(a)) } -> awaiter;
+                            };
 
 template <class A>
 class foreign_operation;

@@ -85,6 +85,15 @@ inline constexpr bool safe_argument = true;
                   "stands in a co_await expression: name it, and pass moved(named), "           \
                   "std::ref(named) or a copy")
 
+// For calls that copy their arguments: says so to who passes what only a reference would take.
+template <class... Args>
+void refuse_references() {
+    static_assert(sizeof...(Args) == 0,
+                  "the copies of the arguments are passed on as rvalues, as std::thread does, and "
+                  "do not bind to the reference that the callable takes: pass std::ref(object), "
+                  "capture it by reference ([&]), or take a pointer and pass &object");
+}
+
 // A callable with its arguments, called once, as an rvalue: what std::thread does.
 template <class F, class... Args>
 class bound {

@@ -34,15 +34,23 @@ inline time_point after(time_point start, std::chrono::nanoseconds d) noexcept {
     return d >= time_point::max() - start ? time_point::max() : start + d;
 }
 
-// A time that the clock cannot hold means for ever; rounded up.
+// A time that the clock cannot hold means for ever, or long ago; rounded up. Throws
+// std::invalid_argument when it is not a number.
 template <class Duration>
 time_point checked_time(std::chrono::time_point<std::chrono::steady_clock, Duration> when) {
     if constexpr (std::is_same_v<Duration, time_point::duration>) {
         return when;
     } else {
         using wide = std::chrono::duration<long double, std::nano>;
-        if (wide(when.time_since_epoch()) >= wide(time_point::max().time_since_epoch())) {
+        const wide since = when.time_since_epoch();
+        if (since.count() != since.count()) {
+            throw_bad_duration("the time is not a number");
+        }
+        if (since >= wide(time_point::max().time_since_epoch())) {
             return time_point::max();
+        }
+        if (since <= wide(time_point::min().time_since_epoch())) {
+            return time_point::min();
         }
         return std::chrono::ceil<time_point::duration>(when);
     }

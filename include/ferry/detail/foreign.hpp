@@ -63,6 +63,19 @@ private:
     void try_withdraw() noexcept final {}
 };
 
+// Stands for an awaiter where it is awaited: g++ 12 copies one that is given by reference.
+template <class Awaiter>
+struct awaiter_ref {
+    explicit awaiter_ref(Awaiter& awaiter) noexcept : to(&awaiter) {}
+    bool await_ready() { return static_cast<bool>(to->await_ready()); }
+    template <class Promise>
+    auto await_suspend(std::coroutine_handle<Promise> frame) {
+        return to->await_suspend(frame);
+    }
+    decltype(auto) await_resume() { return to->await_resume(); }
+    Awaiter* to;
+};
+
 template <class A>
 class foreign_operation final : public foreign_operation_base {
     using result_type = typename await_result<A>::type;
@@ -82,11 +95,13 @@ public:
 private:
     static proxy await_it(foreign_operation& self) {
         try {
+            auto&& awaiter = foreign_awaiter_of(std::forward<A>(self.awaitable_));
+            awaiter_ref by_reference{awaiter};
             if constexpr (std::is_void_v<result_type>) {
-                co_await std::forward<A>(self.awaitable_);
+                co_await by_reference;
                 self.result_.set_value();
             } else {
-                self.result_.set_value(co_await std::forward<A>(self.awaitable_));
+                self.result_.set_value(co_await by_reference);
             }
         } catch (...) {
             self.result_.set_error(std::current_exception());
@@ -109,8 +124,7 @@ auto stop_token_of(Promise& promise) {
     }
 }
 template <class Promise>
-concept offers_stop_token =
-    !std::is_void_v<decltype(stop_token_of(std::declval<Promise&>()))>;
+concept offers_stop_token = !std::is_void_v<decltype(stop_token_of(std::declval<Promise&>()))>;
 
 // The callback type of any token.
 template <class Token, class F>
@@ -163,10 +177,20 @@ protected:
     }
     virtual std::coroutine_handle<> resume() noexcept = 0;
 
+    // In its turn: the guest may run on top of a task, and the dispatcher serves one at a time.
+    void start_soon(std::coroutine_handle<> frame) noexcept;
+
     task_record record_;
     guest_scope_ptr scope_;
     std::shared_ptr<void> callback_; // goes before the scope
     bool stopped_ = false;
+
+private:
+    struct start_node : node {
+        guest_call_base* self;
+        std::coroutine_handle<> frame;
+    };
+    start_node starting_;
 };
 
 template <class A>
@@ -179,7 +203,7 @@ public:
     bool await_ready() const noexcept { return false; }
 
     template <class Promise>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> frame) {
+    void await_suspend(std::coroutine_handle<Promise> frame) {
         guest_ = frame;
         if constexpr (requires(Promise& p) {
                           { p.unhandled_stopped() } -> std::convertible_to<std::coroutine_handle<>>;
@@ -193,7 +217,7 @@ public:
         if constexpr (offers_stop_token<Promise>) {
             stop_with(stop_token_of(frame.promise()));
         }
-        return task_access::start(task_, record_, *this);
+        start_soon(task_access::start(task_, record_, *this));
     }
 
     result_type await_resume() {

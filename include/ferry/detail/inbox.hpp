@@ -30,7 +30,7 @@ public:
     pushed push(node* n) noexcept {
         node* head = head_.load(std::memory_order_relaxed);
         for (;;) {
-            if (head == closed()) {
+            if (head == closed() && !FERRY_PLANTED("inbox.pushes_after_close")) {
                 return pushed::refused;
             }
             n->next = head == asleep() ? nullptr : head;
@@ -38,7 +38,8 @@ public:
             // wake comes after it.
             if (head_.compare_exchange_weak(head, n, std::memory_order_acq_rel,
                                             std::memory_order_relaxed)) {
-                return head == asleep() ? pushed::wake : pushed::accepted;
+                const bool wake = head == asleep() && !FERRY_PLANTED("inbox.does_not_wake");
+                return wake ? pushed::wake : pushed::accepted;
             }
         }
     }

@@ -44,6 +44,9 @@ protected:
     void rethrow();
     bool failed() const noexcept { return error_ != nullptr; }
 
+    // There is something to deliver all the same.
+    void forget_stop() noexcept { stopped_by_ = nullptr; }
+
     void on_child_ended(child& c, ending how, std::exception_ptr error,
                         scope_state* target) noexcept override;
 
@@ -59,6 +62,13 @@ private:
     bool joining_ = false;
     bool closed_ = true;
     bool collects_ = false;
+};
+
+// A child that lives in the call that joins it.
+template <class B>
+class joined_child final : public body_child<B> {
+public:
+    using body_child<B>::body_child;
 };
 
 } // namespace ferry::detail

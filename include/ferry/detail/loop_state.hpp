@@ -7,6 +7,7 @@
 #include <ferry/detail/counters.hpp>
 #include <ferry/detail/job.hpp>
 #include <ferry/detail/promise.hpp>
+#include <ferry/detail/ready_order.hpp>
 #include <ferry/detail/run_core.hpp>
 #include <ferry/detail/timer_heap.hpp>
 
@@ -14,6 +15,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <source_location>
 
 namespace ferry {
 class executor;
@@ -21,6 +23,8 @@ class capacity_limiter;
 } // namespace ferry
 
 namespace ferry::detail {
+
+class loop_watch;
 
 // A task of the loop's root group; it destroys itself when it has ended.
 class root_child : public child {
@@ -42,6 +46,14 @@ public:
 
     void make_ready(node* n) noexcept { ready_.push(n); }
 
+    // What other threads have pushed becomes ready, behind what is. (A ready_order is given it
+    // apart from that, at the next pass.)
+    void take_inbox() noexcept {
+        if (order_ == nullptr) {
+            ready_.append(core_->drain());
+        }
+    }
+
     void arm(timer* t, time_point when) noexcept {
         t->when = when;
         timers_.insert(t);
@@ -53,6 +65,7 @@ public:
     }
 
     time_point now() noexcept { return backend_->now(); }
+    bool real_time() const noexcept { return real_time_; } // now() is the steady clock
 
     // The job is handed over at the end of this pass.
     void submit(job& j) noexcept;
@@ -70,9 +83,31 @@ public:
 
     bool in_loop_thread() const noexcept; // any thread
 
+    // The frame of `task` is about to run; `at`: the await where it was suspended, for whoever asks
+    // what the loop does.
+    void now_runs(task_record& task, const std::source_location& at) noexcept {
+        current_task = &task;
+        resumed_at.store(at, std::memory_order_relaxed);
+        if (watch != nullptr) [[unlikely]] {
+            tell_watch();
+        }
+    }
+    // It has ended.
+    void task_gone(const task_record& task) noexcept {
+        if (current_task == &task) {
+            current_task = nullptr;
+        }
+    }
+
     // The run does not end before as many calls of thing_ended().
     void wait_for_thing() noexcept { ++things_; }
     void thing_ended() noexcept { --things_; }
+
+    // How many jobs are under way: submitted, not abandoned, and not back.
+    std::size_t jobs() const noexcept { return jobs_; }
+
+    // Something beside the loop's own tasks and timers is under way, and will come to the inbox.
+    bool expects_others() const noexcept { return jobs_ + things_ != 0; }
 
     // --- for event_loop ---
 
@@ -85,7 +120,10 @@ public:
 
     scope_state root_scope; // of what belongs to the run, beside its main task
     dispatcher dispatch;
-    task_record* current_task = nullptr; // whose frame runs now
+    task_record* current_task = nullptr;                             // whose frame runs now
+    atomic<std::source_location> resumed_at{std::source_location()}; // the last await; any thread
+    loop_watch* watch = nullptr;                                     // in debug mode
+    loop_state* next_running = nullptr;                              // see dump.cpp
     capacity_limiter* limiter = nullptr;
     executor* default_executor = nullptr;
     std::function<void(std::exception_ptr)> error_handler;
@@ -110,6 +148,7 @@ private:
     void pass() noexcept;
     void idle() noexcept;
     void run_ready(std::size_t most) noexcept;
+    void tell_watch() noexcept;
     void fire_timers() noexcept;
     void hand_over_jobs() noexcept;
     void look_at_io() noexcept;
@@ -128,9 +167,15 @@ private:
     std::uint32_t passes_ = 0; // since the last look at I/O
     time_point looked_at_io_{};
     std::uint32_t spin_budget_ns_;
+    ready_order* order_ = nullptr; // null: first in, first out
+    bool real_time_ = true;
     bool may_spin_ = false;
     bool alone_ = false; // one processor only
 };
+
+// The loops that run, for dumps and debuggers (see dump.cpp).
+void enlist_loop(loop_state& loop) noexcept;
+void delist_loop(loop_state& loop) noexcept;
 
 // The loop that runs on this thread, or null. Not to be inlined into coroutines.
 loop_state* current_loop() noexcept;

@@ -81,7 +81,8 @@ public:
 
     // Worker: true when the completion goes to the loop, false when the job was abandoned.
     bool done() noexcept {
-        return state_.exchange(state::done, std::memory_order_acq_rel) == state::running;
+        return state_.exchange(state::done, std::memory_order_acq_rel) == state::running ||
+               FERRY_PLANTED("abandon_state.is_never_abandoned");
     }
 
     // Loop: false when the worker was first.

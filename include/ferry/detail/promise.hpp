@@ -31,7 +31,7 @@ struct promise_base {
     boundary* end = nullptr;        // when there is no such frame
     task_record* task = nullptr;    // null: not started
     promise_base** owner = nullptr; // the pointer that owns this frame
-    std::source_location where;     // the await it is suspended at
+    std::source_location where;     // the await it is suspended at; before: its beginning
     bool finished = false;
     bool dying = false;
 
@@ -40,6 +40,9 @@ struct promise_base {
         recycled_free(memory, size);
     }
 };
+
+// A task is destroyed before its end, and by no stop: reported in debug mode.
+void unfinished_destroyed(promise_base& frame) noexcept;
 
 // Ends the process: an exception left a destructor that a stop was running.
 [[noreturn]] void destructor_threw() noexcept;

@@ -33,7 +33,7 @@ struct scope_state : link {
 
     void cancel() noexcept;
     void shield(bool on) noexcept;
-    void deadline_changed() noexcept { propagate(); }
+    void deadline_changed() noexcept { propagate(true); }
 
     // The outermost cancelled scope that is visible from here, or null.
     scope_state* visible_cancelled() noexcept;
@@ -48,7 +48,8 @@ private:
     bool compute_effective() const noexcept {
         return cancelled || (!shielded && parent != nullptr && parent->effective);
     }
-    void propagate() noexcept;
+    // `deadlines`: those that are seen from inside may have changed as well.
+    void propagate(bool deadlines) noexcept;
 };
 
 // What makes a coroutine, with those it awaits, one task: identity, cancellation, place.

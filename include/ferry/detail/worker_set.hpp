@@ -82,6 +82,8 @@ public:
     // Runs one thread: for start_thread.
     void work(job* first) noexcept;
 
+    worker_set* next_listed = nullptr; // see dump.cpp
+
 private:
     // Whom to give work to: a worker whose slot is filled, or a new one.
     struct hand_over {
@@ -137,6 +139,10 @@ private:
     const worker_limits* limits_;
 };
 
+// All sets, for dumps and debuggers (see dump.cpp). The cache is listed by the first loop.
+void enlist_workers(worker_set& set) noexcept;
+void delist_workers(worker_set& set) noexcept;
+
 // The process-wide set; constant-initialised, never destroyed.
 worker_set& cache() noexcept;
 
@@ -146,6 +152,10 @@ void worker_finishing() noexcept;
 
 // Names this thread, until a job without a name runs on it.
 void worker_thread_name(const char* name) noexcept;
+
+// After a job with a name that ran within `outer`, or, when that is null, on its own: gives the
+// thread its name back at once, if it is no worker, which does so when it has to.
+void leave_thread_name(const job* outer) noexcept;
 
 // The job this thread runs, or null. Not to be inlined into coroutines.
 job* current_job() noexcept;

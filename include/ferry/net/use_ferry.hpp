@@ -67,6 +67,9 @@ inline constexpr bool is_resolver_results = false;
 template <class Protocol>
 inline constexpr bool is_resolver_results<asio::ip::basic_resolver_results<Protocol>> = true;
 
+// The code of a system_error, so that an aborted operation is known as one; else none.
+error_code code_of(const std::exception_ptr& error) noexcept;
+
 template <class Signature>
 struct signature;
 template <class... Values>
@@ -100,8 +103,10 @@ struct signature<void(std::exception_ptr, Values...)> {
     static constexpr bool resolves = false;
 
     template <class... Vs>
-    static void store(result_slot<value_type>& to, error_code&, std::exception_ptr e, Vs&&... values) {
+    static void store(result_slot<value_type>& to, error_code& error, std::exception_ptr e,
+                      Vs&&... values) {
         if (e) {
+            error = code_of(e);
             to.set_error(std::move(e));
         } else {
             to.set_value(std::forward<Vs>(values)...);
@@ -124,6 +129,7 @@ protected:
     [[noreturn]] void throw_error() const;
 
     error_code error_;
+    std::exception_ptr not_started_; // thrown by the initiation
     ferry::detail::loop_state* loop_ = nullptr;
 
 private:
@@ -147,13 +153,23 @@ public:
     std::coroutine_handle<> start() {
         loop_ = waiter->task->loop;
         link_ = make_link();
-        std::apply(
-            [this](Args&... args) { std::move(initiation_)(handler(link_), std::move(args)...); },
-            args_);
+        // When it throws it has dropped the handler, or will call it: the frame goes on then, once.
+        try {
+            std::apply(
+                [this](Args&... args) {
+                    std::move(initiation_)(handler(link_), std::move(args)...);
+                },
+                args_);
+        } catch (...) {
+            not_started_ = std::current_exception();
+        }
         return std::noop_coroutine();
     }
 
     value_type result() {
+        if (not_started_ != nullptr) {
+            std::rethrow_exception(not_started_);
+        }
         if (result_.empty()) {
             throw_error();
         }

@@ -1,0 +1,171 @@
+// What every benchmark program shares: the options, the window in which operations are counted,
+// what they cost (time, CPU, context switches, heap allocations), and the row that is printed.
+//
+// A program measures one case in one process, and prints one JSON object per line; bench/run starts
+// the programs one at a time, in turn, and takes medians.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bench {
+
+using clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+// ---- the work, the same for every library -------------------------------------------------------
+
+inline constexpr int concurrent_tasks = 1000; // throughput
+
+// Before round trips and throughput are measured, each thread of the pool gets a job that sleeps, all
+// at once: libraries that start threads when they are needed have started all of them then.
+inline constexpr milliseconds fill_pool_time{20};
+
+inline constexpr int lag_tasks = 200;
+inline constexpr int lag_jobs = 20; // per task
+inline constexpr milliseconds lag_job_time{5};
+inline constexpr milliseconds lag_timer{1};
+inline constexpr milliseconds lag_alone_time{500}; // what the loaded run takes with 40 threads
+constexpr nanoseconds lag_ideal(int workers) {
+    return nanoseconds(lag_job_time) * lag_jobs * lag_tasks / workers;
+}
+
+inline constexpr int short_tasks = 3;   // head_of_line
+inline constexpr int short_jobs = 1000; // in all
+inline constexpr std::chrono::microseconds short_job_time{100};
+inline constexpr milliseconds long_job_time{100};
+
+inline constexpr int spawn_batch = 1000;
+
+inline constexpr int structured_count = 200'000; // scope, when_all: operations
+inline constexpr int waiting_tasks = 1000;       // event: woken by one set; mutex: that want it
+
+inline constexpr std::chrono::seconds idle_time{1};
+inline constexpr milliseconds idle_settle_time{200}; // after some work, and before the idle second
+inline constexpr std::chrono::hours never{24};       // the timer that keeps an I/O object alive
+
+// The empty job. Out of line, so that no library is measured with its job optimised away.
+int empty_job() noexcept;
+void sleeping_job(nanoseconds duration);
+
+// ---- options ------------------------------------------------------------------------------------
+
+struct options {
+    std::string case_name;
+    int pool = 1;
+    bool quick = false;
+
+    nanoseconds warm_up_time() const { return quick ? milliseconds(50) : milliseconds(200); }
+    nanoseconds measured_time() const { return quick ? milliseconds(200) : milliseconds(600); }
+    int spawn_count() const { return 1'000'000; }
+};
+
+struct program_case {
+    std::string_view name;
+    void (*run)(const options&);
+};
+
+// Parses `--case NAME --pool N [--quick]` and runs that case. For a case whose name ends in
+// `_one_core` the process is confined to one CPU first, before any thread exists.
+int run_program(int argc, char** argv, std::string_view library,
+                const std::vector<program_case>& cases);
+
+// ---- what it costs ------------------------------------------------------------------------------
+
+// A reading of the process's meters, all threads together; the difference of two is a cost.
+struct reading {
+    std::int64_t wall_ns = 0;
+    std::int64_t cpu_ns = 0;
+    std::int64_t switches = 0;    // voluntary and involuntary
+    std::int64_t allocations = 0; // malloc, calloc, realloc, aligned ones; operator new among them
+
+    static reading now() noexcept;
+    reading operator-(const reading& earlier) const noexcept;
+};
+
+// Latencies of single operations. The room is made beforehand, so that adding allocates nothing;
+// what does not fit is dropped.
+class latencies {
+public:
+    explicit latencies(std::size_t room);
+    void add(nanoseconds latency) noexcept;
+    std::size_t count() const noexcept { return values_.size(); }
+    std::int64_t percentile(double percent) const;
+
+private:
+    std::vector<std::int64_t> values_;
+};
+
+// Decides how long a case goes on, and measures it. Whoever starts an operation asks `next()`
+// before; it says no when enough was measured. Three phases follow each other without a pause: warm-up,
+// the measured time, in which the clock is read once every `check_every` operations only, and, for
+// an operation of which one at a time is in flight, a time in which every single one is timed.
+class window {
+public:
+    window(const options& options, int check_every, bool time_each);
+
+    bool next() noexcept {
+        ++operations_;
+        if (--until_check_ > 0) return true;
+        return check();
+    }
+
+    double operations() const noexcept { return static_cast<double>(operations_measured_); }
+    const reading& spent() const noexcept { return spent_; }
+    const latencies& latency() const noexcept { return latency_; }
+
+private:
+    enum class phase { warm_up, measured, timed, over };
+
+    bool check() noexcept;
+
+    phase phase_ = phase::warm_up;
+    int check_every_;
+    int until_check_ = 1; // so that the first operation starts the clock
+    bool time_each_;
+    std::int64_t operations_ = 0;
+    std::int64_t operations_measured_ = 0;
+    nanoseconds warm_up_time_;
+    nanoseconds measured_time_;
+    clock::time_point phase_ends_{};
+    clock::time_point last_{};
+    reading start_;
+    reading spent_;
+    latencies latency_;
+};
+
+// ---- what is printed ----------------------------------------------------------------------------
+
+// One measurement, printed as one JSON object on a line of its own.
+class row {
+public:
+    row(std::string_view case_name, int pool);
+    row& cost(double operations, const reading& spent);
+    row& latency(const latencies& values);
+    row& field(std::string_view name, double value);
+    void print();
+
+private:
+    std::string text_;
+};
+
+inline void print_window(const options& options, int pool, const window& window) {
+    row(options.case_name, pool)
+        .cost(window.operations(), window.spent())
+        .latency(window.latency())
+        .print();
+}
+
+// `lag` and `lag_alone`: how late the timer fired, and how long it took against the ideal.
+void print_lag(std::string_view case_name, int pool, const reading& spent, nanoseconds ideal,
+               const latencies& lateness);
+
+// `head_of_line_alone` and `head_of_line_beside`: how long the short jobs took.
+void print_head_of_line(bool beside, int pool, const reading& spent, const latencies& latency);
+
+} // namespace bench

@@ -1,0 +1,11 @@
+// An argument that an abandoned job does not own.
+// expect: a job that may be abandoned must own its arguments: no pointers, std::reference_wrapper or views; pass a copy, or borrowed(x) if it outlives the job
+#include <ferry/to_thread.hpp>
+
+#include <span>
+
+void use(std::span<const int> numbers);
+
+ferry::task<> body(std::span<const int> numbers) {
+    co_await ferry::to_thread(ferry::abandon_on_cancel, use, numbers);
+}

@@ -1,0 +1,111 @@
+// The limiter (PROTOCOLS 8), on the real limiter_core: hand-over of tokens against cancellation.
+
+#include "engine_support.hpp"
+
+#include <ferry/detail/limiter_core.hpp>
+
+#include <deque>
+
+namespace {
+
+using namespace ferry::detail;
+
+// Somebody who waits for a token on a thread of its own, and gives it back.
+struct borrower : limiter_waiter {
+    explicit borrower(limiter_core& of) : core(&of) {
+        admitted = [](limiter_waiter* w) noexcept {
+            auto& self = *static_cast<borrower*>(w);
+            self.word.store(1, std::memory_order_release);
+            futex_wake_one(self.word); // by its address: it may be gone
+        };
+    }
+
+    // True: it has a token.
+    bool acquire() { return core->borrow(this, this); }
+
+    void wait() {
+        while (word.load(std::memory_order_acquire) == 0) {
+            futex_wait(word, 0);
+        }
+    }
+
+    limiter_core* core;
+    atomic<std::uint32_t> word{0};
+};
+
+struct usage {
+    atomic<int> now{0};
+    void use(int most) {
+        model::check(now.fetch_add(1) < most, "never more than there are tokens");
+        now.fetch_sub(1);
+    }
+};
+
+// `cancelling` of the borrowers do not want their token any more once they wait for it.
+model::result borrowers(const model::options& how, int count, int cancelling, std::size_t total) {
+    return model::explore(how, [=] {
+        auto* core = new limiter_core(total);
+        model::name(*core, "limiter");
+        usage in_use;
+        std::vector<std::pair<std::string, std::function<void()>>> threads;
+        for (int i = 0; i < count; ++i) {
+            const bool cancels = i < cancelling;
+            threads.emplace_back((cancels ? "canceller " : "borrower ") + std::to_string(i),
+                                 [&, cancels] {
+                                     borrower me(*core);
+                                     if (!me.acquire()) {
+                                         if (cancels && core->withdraw(me)) {
+                                             return;
+                                         }
+                                         me.wait(); // not withdrawn: the token is its own
+                                     }
+                                     in_use.use(static_cast<int>(total));
+                                     core->release(&me);
+                                 });
+        }
+        model::parallel(threads);
+        const ferry::limiter_statistics s = core->statistics();
+        model::check(s.borrowed == 0 && s.waiting == 0 && s.borrowers.empty(), "all is given back");
+        core->release();
+    });
+}
+
+TEST(limiter, hand_over) {
+    EXPECT_PASSES(borrowers({.leaks = true}, 2, 0, 1));
+    EXPECT_PASSES(borrowers({.preemptions = 2}, 3, 0, 1));
+}
+
+TEST(limiter, hand_over_against_cancellation) {
+    EXPECT_PASSES(borrowers({}, 2, 1, 1));
+    EXPECT_PASSES(borrowers({}, 2, 2, 1));
+    EXPECT_PASSES(borrowers({.preemptions = 2}, 3, 1, 1));
+    EXPECT_PASSES(borrowers({.preemptions = 2}, 3, 2, 2));
+}
+
+TEST(limiter, a_new_total_lends_to_those_who_wait) {
+    EXPECT_PASSES(model::explore({.preemptions = 3}, [] {
+        auto* core = new limiter_core(0);
+        const auto borrow = [core] {
+            borrower me(*core);
+            if (!me.acquire()) {
+                me.wait();
+            }
+            core->release(&me);
+        };
+        model::parallel(
+            {{"one", borrow}, {"two", borrow}, {"owner", [core] { core->set_total(1); }}});
+        model::check(core->statistics().borrowed == 0, "all is given back");
+        core->release();
+    }));
+}
+
+TEST(limiter, finds_a_withdrawal_that_loses_a_token) {
+    EXPECT_FINDS("", borrowers({.plants = {"limiter.withdraws_who_has_a_token"}}, 2, 1, 1));
+}
+
+TEST(limiter, finds_a_token_that_is_lent_twice) {
+    EXPECT_FINDS("never more than there are tokens",
+                 borrowers({.preemptions = 2, .plants = {"limiter.lends_too_much"}}, 3, 0, 1));
+}
+
+} // namespace

@@ -1,0 +1,103 @@
+// What tests of the crossings need: to wait for a state instead of sleeping and hoping.
+#pragma once
+
+#include <ferry/sleep.hpp>
+#include <ferry/task.hpp>
+#include <ferry/to_thread.hpp>
+
+#include <atomic>
+#include <pthread.h>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace crossing {
+
+// Closed at first; whoever waits goes on once it was opened.
+class gate {
+public:
+    void open() noexcept {
+        open_.store(1, std::memory_order_release);
+        open_.notify_all();
+    }
+    void wait() const noexcept {
+        while (open_.load(std::memory_order_acquire) == 0) {
+            open_.wait(0, std::memory_order_acquire);
+        }
+    }
+    bool is_open() const noexcept { return open_.load(std::memory_order_acquire) != 0; }
+
+private:
+    std::atomic<int> open_{0};
+};
+
+// Lets the loop work until the condition holds.
+template <class Condition>
+ferry::task<> until(Condition condition) {
+    while (!condition()) {
+        co_await ferry::yield();
+    }
+}
+
+// The same on a thread that may block.
+template <class Condition>
+void block_until(Condition condition) {
+    while (!condition()) {
+        std::this_thread::yield();
+    }
+}
+
+inline ferry::task<> opened(const gate& g) {
+    return until([&g] { return g.is_open(); });
+}
+
+// Blocks the job until it is told to stop.
+inline void wait_for_stop(const std::stop_token& token) {
+    gate told;
+    const std::stop_callback callback(token, [&] { told.open(); });
+    told.wait();
+}
+
+// Whether awaiting it throws an E. What else it throws passes.
+template <class E, class Awaitable>
+ferry::task<bool> throws(Awaitable awaitable) {
+    bool caught = false;
+    try {
+        static_cast<void>(co_await std::move(awaitable));
+    } catch (const E&) {
+        caught = true;
+    }
+    co_return caught;
+}
+
+inline std::string thread_name() {
+    char name[16] = {};
+    ::pthread_getname_np(::pthread_self(), name, sizeof name);
+    return name;
+}
+
+// Remembers on which thread it was destroyed; moved-from objects do not count.
+class witness {
+public:
+    struct record {
+        std::atomic<int> destroyed{0};
+        std::atomic<std::thread::id> thread{};
+    };
+
+    explicit witness(record& r) noexcept : record_(&r) {}
+    witness(const witness& other) noexcept = default;
+    witness(witness&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
+    witness& operator=(witness&&) = delete;
+    ~witness() {
+        if (record_ != nullptr) {
+            record_->thread.store(std::this_thread::get_id());
+            record_->destroyed.fetch_add(1);
+        }
+    }
+
+private:
+    record* record_;
+};
+
+} // namespace crossing

@@ -1,0 +1,733 @@
+// Every awaitable of the core, cancelled at each moment of its life: see support/conformance.hpp.
+// The table of what each does is docs/conformance.md; a test below compares.
+#include <support/conformance.hpp>
+
+#include <ferry/barrier.hpp>
+#include <ferry/capacity_limiter.hpp>
+#include <ferry/condition.hpp>
+#include <ferry/event.hpp>
+#include <ferry/latch.hpp>
+#include <ferry/mutex.hpp>
+#include <ferry/rw_mutex.hpp>
+#include <ferry/semaphore.hpp>
+#include <ferry/statistics.hpp>
+#include <ferry/thread_pool.hpp>
+#include <ferry/to_thread.hpp>
+#include <ferry/when_all.hpp>
+#include <ferry/when_any.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <coroutine>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+// Not an anonymous namespace: g++ 12 warns of coroutine frames that have such types.
+namespace core_awaitables {
+
+using namespace std::chrono_literals;
+using conformance::expectation;
+using conformance::outcome;
+using conformance::subject;
+using conformance::withdrawn_or_delivered;
+using ferry::task;
+
+// --- time ---
+
+struct timed : subject {
+    std::chrono::steady_clock::time_point due;
+
+    void set_due() { due = ferry::event_loop::current().now() + 1s; }
+    // The clock jumps beyond `due`: both timers fire in one pass, ours first.
+    task<> complete() { co_await ferry::sleep_until(due - 1ns); }
+};
+
+struct sleep_for : timed {
+    static constexpr const char* name = "sleep_for(d)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() {
+        set_due();
+        return ferry::sleep_for(1s);
+    }
+};
+
+struct sleep_until : timed {
+    static constexpr const char* name = "sleep_until(t)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() {
+        set_due();
+        return ferry::sleep_until(due);
+    }
+};
+
+struct sleep_forever : subject {
+    static constexpr const char* name = "sleep_forever()";
+    static constexpr expectation expected = {outcome::stops, outcome::stops,
+                                             outcome::not_applicable, outcome::not_applicable,
+                                             outcome::not_applicable};
+    static constexpr bool completes = false;
+    auto start() { return ferry::sleep_forever(); }
+    task<> complete() { co_return; }
+};
+
+struct yield : subject {
+    static constexpr const char* name = "yield()";
+    static constexpr expectation expected = {outcome::stops, outcome::not_applicable,
+                                             outcome::delivers, outcome::delivers};
+    static constexpr const char* note = "it is ready as soon as it is awaited";
+    static constexpr bool waits_for_complete = false;
+    auto start() { return ferry::yield(); }
+    task<> complete() { co_return; }
+};
+
+struct checkpoint : subject {
+    static constexpr const char* name = "checkpoint()";
+    static constexpr expectation expected = {outcome::stops, outcome::not_applicable,
+                                             outcome::not_applicable, outcome::not_applicable};
+    static constexpr const char* note = "never waits";
+    static constexpr bool waits_for_complete = false;
+    auto start() { return ferry::checkpoint(); }
+    task<> complete() { co_return; }
+};
+
+// --- threads ---
+
+// A job that runs until it is let go. What it shares is its own: it may be abandoned.
+struct gate {
+    std::atomic<int> entered{0};
+    std::atomic<int> open{0};
+    std::atomic<int> left{0};
+
+    int pass() {
+        entered.fetch_add(1);
+        open.wait(0);
+        left.fetch_add(1);
+        return 7;
+    }
+    void let_go() {
+        open.store(1);
+        open.notify_all();
+    }
+};
+
+// Blocks until a worker's completion lies in the loop's inbox: it completed, and was not resumed.
+void wait_for_inbox() {
+    const ferry::detail::run_core* const core = ferry::detail::current_loop()->core_address();
+    while (core->inbox_empty()) {
+        std::this_thread::yield();
+    }
+}
+
+struct offload : subject {
+    std::shared_ptr<gate> g = std::make_shared<gate>();
+    bool started = false;
+
+    bool under_way() const { return g->entered.load() == 1; }
+    void check(bool delivered) {
+        EXPECT_EQ(g->entered.load(), started ? 1 : 0);
+        if (delivered) {
+            EXPECT_EQ(g->left.load(), 1);
+        }
+        EXPECT_EQ(ferry::default_limiter().statistics().waiting, 0u);
+    }
+    task<> complete() {
+        started = g->entered.load() != 0;
+        g->let_go();
+        if (started && waited_for) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+    task<> use_again() {
+        co_await conformance::until(
+            [&] { return ferry::default_limiter().statistics().borrowed == 0; });
+        co_await conformance::until([&] { return g->left.load() == g->entered.load(); });
+    }
+
+    bool waited_for = true;
+};
+
+struct to_thread : offload {
+    static constexpr const char* name = "to_thread(fn)";
+    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+    static constexpr const char* note =
+        "shielded once it runs; until then, for token and worker, it is withdrawn: stops";
+    auto start() { return ferry::to_thread(&gate::pass, g.get()); }
+};
+
+struct to_thread_queued : subject {
+    static constexpr const char* name = "to_thread(fn), waiting for a token";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops: the job never starts";
+    ferry::capacity_limiter limiter{1};
+    std::atomic<int> ran{0};
+
+    task<> set_up() { co_await limiter.acquire(); }
+    auto start() {
+        return ferry::to_thread({.limiter = &limiter}, [this] { ran.fetch_add(1); });
+    }
+    bool under_way() const { return limiter.statistics().waiting == 1; }
+    task<> complete() {
+        limiter.release();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+    void check(bool delivered) {
+        EXPECT_EQ(ran.load(), delivered ? 1 : 0);
+        EXPECT_EQ(limiter.statistics().borrowed, 0u);
+        EXPECT_EQ(limiter.statistics().waiting, 0u);
+    }
+};
+
+int pass_gate(std::shared_ptr<gate> g) {
+    return g->pass();
+}
+
+struct to_thread_abandonable : offload {
+    static constexpr const char* name = "to_thread(abandon_on_cancel, fn)";
+    static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::delivers,
+                                             outcome::stops};
+    static constexpr const char* note =
+        "the job runs on without its task, which goes; its result is dropped";
+    auto start() { return ferry::to_thread(ferry::abandon_on_cancel, pass_gate, g); }
+    task<> complete() {
+        waited_for = ferry::abandoned_job_count() == 0;
+        return offload::complete();
+    }
+    task<> use_again() {
+        co_await conformance::until([] { return ferry::abandoned_job_count() == 0; });
+        co_await offload::use_again();
+    }
+};
+
+struct to_new_thread : offload {
+    static constexpr const char* name = "to_new_thread(fn)";
+    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+    static constexpr const char* note = "as to_thread; waits for no token";
+    auto start() { return ferry::to_new_thread(&gate::pass, g.get()); }
+};
+
+struct limiter_acquire : subject {
+    static constexpr const char* name = "capacity_limiter::acquire()";
+    static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::stops,
+                                             outcome::stops};
+    static constexpr const char* note =
+        "a token that comes at the moment of cancellation is passed on to the next";
+    ferry::capacity_limiter limiter{1};
+
+    task<> set_up() { co_await limiter.acquire(); }
+    auto start() { return limiter.acquire(); }
+    bool under_way() const { return limiter.statistics().waiting == 1; }
+    task<> complete() {
+        limiter.release();
+        co_return;
+    }
+    void delivered() { limiter.release(); }
+    void check(bool) {
+        EXPECT_EQ(limiter.statistics().borrowed, 0u);
+        EXPECT_EQ(limiter.statistics().waiting, 0u);
+    }
+    task<> use_again() {
+        co_await limiter.acquire();
+        limiter.release();
+    }
+};
+
+struct pool_shutdown : subject {
+    static constexpr const char* name = "thread_pool::shutdown()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops waiting; the pool stays closed";
+    gate leaving;
+    ferry::thread_pool pool{1, {.on_stop = [this] { leaving.pass(); }}};
+
+    task<> set_up() {
+        co_await pool.run([] {});
+    }
+    auto start() { return pool.shutdown(); }
+    bool under_way() const { return leaving.entered.load() == 1; }
+    task<> complete() {
+        leaving.let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+    task<> use_again() {
+        const auto left = co_await pool.shutdown();
+        EXPECT_TRUE(left.empty());
+    }
+};
+
+// --- objects that tasks wait for ---
+
+struct event_wait : subject {
+    static constexpr const char* name = "event::wait()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    ferry::event e;
+
+    auto start() { return e.wait(); }
+    task<> complete() {
+        e.set();
+        co_return;
+    }
+    void check(bool) { EXPECT_EQ(e.statistics().waiting, 0u); }
+    task<> use_again() { co_await e.wait(); }
+};
+
+struct locked_mutex : subject {
+    ferry::mutex m;
+
+    task<> set_up() { co_await m.lock(); }
+    task<> complete() {
+        m.unlock();
+        co_return;
+    }
+    bool under_way() const { return m.statistics().waiting == 1; }
+    void check(bool) {
+        EXPECT_FALSE(m.locked());
+        EXPECT_EQ(m.statistics().waiting, 0u);
+    }
+    task<> use_again() { auto guard = co_await m.scoped_lock(); }
+};
+
+struct mutex_lock : locked_mutex {
+    static constexpr const char* name = "mutex::lock()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "what was handed over is delivered: unlock it in a guard";
+    auto start() { return m.lock(); }
+    void delivered() {
+        EXPECT_FALSE(m.try_lock());
+        m.unlock();
+    }
+};
+
+struct mutex_scoped_lock : locked_mutex {
+    static constexpr const char* name = "mutex::scoped_lock()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() { return m.scoped_lock(); }
+    void delivered() { EXPECT_TRUE(m.locked()); }
+};
+
+struct locked_rw_mutex : subject {
+    ferry::rw_mutex m;
+
+    task<> set_up() { co_await m.lock(); }
+    task<> complete() {
+        m.unlock();
+        co_return;
+    }
+    bool under_way() const { return m.statistics().waiting == 1; }
+    void check(bool) {
+        EXPECT_EQ(m.statistics().owner, nullptr);
+        EXPECT_EQ(m.statistics().readers, 0u);
+        EXPECT_EQ(m.statistics().waiting, 0u);
+    }
+    task<> use_again() {
+        auto guard = co_await m.scoped_lock();
+        guard.release();
+        auto shared = co_await m.scoped_lock_shared();
+    }
+};
+
+struct rw_lock : locked_rw_mutex {
+    static constexpr const char* name = "rw_mutex::lock()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() { return m.lock(); }
+    void delivered() { m.unlock(); }
+};
+
+struct rw_lock_shared : locked_rw_mutex {
+    static constexpr const char* name = "rw_mutex::lock_shared()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() { return m.lock_shared(); }
+    void delivered() { m.unlock_shared(); }
+};
+
+struct rw_scoped_lock : locked_rw_mutex {
+    static constexpr const char* name = "rw_mutex::scoped_lock()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() { return m.scoped_lock(); }
+};
+
+struct rw_scoped_lock_shared : locked_rw_mutex {
+    static constexpr const char* name = "rw_mutex::scoped_lock_shared()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() { return m.scoped_lock_shared(); }
+};
+
+struct empty_semaphore : subject {
+    ferry::semaphore s{0, 1};
+
+    task<> complete() {
+        s.release();
+        co_return;
+    }
+    bool under_way() const { return s.statistics().waiting == 1; }
+    task<> use_again() {
+        co_await s.acquire();
+        EXPECT_EQ(s.value(), 0u);
+    }
+};
+
+struct semaphore_acquire : empty_semaphore {
+    static constexpr const char* name = "semaphore::acquire()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "a permit that was given is delivered";
+    auto start() { return s.acquire(); }
+    void check(bool delivered) {
+        EXPECT_EQ(s.value(), delivered ? 0u : 1u);
+        if (delivered) {
+            s.release();
+        }
+    }
+};
+
+struct semaphore_scoped_acquire : empty_semaphore {
+    static constexpr const char* name = "semaphore::scoped_acquire()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    auto start() { return s.scoped_acquire(); }
+    void check(bool) { EXPECT_EQ(s.value(), 1u); }
+};
+
+struct waited_condition : subject {
+    ferry::mutex m;
+    ferry::condition c;
+
+    bool under_way() const { return c.statistics().waiting == 1; }
+    task<> complete() {
+        c.notify_one();
+        co_return;
+    }
+    void check(bool) {
+        EXPECT_FALSE(m.locked());
+        EXPECT_EQ(c.statistics().waiting, 0u);
+    }
+};
+
+struct condition_wait : waited_condition {
+    static constexpr const char* name = "condition::wait(m)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops or goes on when it has locked the mutex again";
+    task<> start() {
+        EXPECT_TRUE(m.try_lock());
+        const std::unique_lock guard(m, std::adopt_lock);
+        co_await c.wait(m);
+        EXPECT_TRUE(m.locked());
+    }
+};
+
+struct condition_wait_until : waited_condition {
+    static constexpr const char* name = "condition::wait(m, predicate)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "as above; notified in vain it waits again, so it stops";
+    bool done = false;
+    task<> start() {
+        EXPECT_TRUE(m.try_lock());
+        const std::unique_lock guard(m, std::adopt_lock);
+        co_await c.wait(m, [this] { return done; });
+    }
+    task<> complete() {
+        done = true;
+        return waited_condition::complete();
+    }
+};
+
+struct latch_wait : subject {
+    static constexpr const char* name = "latch::wait()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    ferry::latch l{1};
+
+    auto start() { return l.wait(); }
+    task<> complete() {
+        l.count_down();
+        co_return;
+    }
+    void check(bool) { EXPECT_EQ(l.statistics().waiting, 0u); }
+    task<> use_again() { co_await l.wait(); }
+};
+
+struct latch_arrive : subject {
+    static constexpr const char* name = "latch::arrive_and_wait()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "cancelled during the wait, what it counted stays";
+    ferry::latch l{2};
+
+    auto start() { return l.arrive_and_wait(); }
+    bool under_way() const { return l.statistics().waiting == 1; }
+    task<> complete() {
+        l.count_down();
+        co_return;
+    }
+    void check(bool delivered) {
+        EXPECT_EQ(l.statistics().waiting, 0u);
+        if (delivered) {
+            EXPECT_TRUE(l.try_wait());
+        } else {
+            EXPECT_LE(l.statistics().count, 1u);
+        }
+    }
+};
+
+struct barrier_arrive : subject {
+    static constexpr const char* name = "barrier::arrive_and_wait()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "cancelled during the wait, its arrival is taken back";
+    ferry::barrier b{2};
+    ferry::cancel_scope others;
+
+    auto start() { return b.arrive_and_wait(); }
+    bool under_way() const { return b.statistics().waiting == 1; }
+    task<> complete() { // in vain when the subject is not there
+        co_await ferry::with_cancel_scope(others, [this]() -> task<> {
+            if (b.statistics().waiting == 0) {
+                others.cancel();
+            }
+            co_await b.arrive_and_wait();
+        });
+    }
+    void check(bool delivered) {
+        EXPECT_EQ(b.statistics().waiting, 0u);
+        EXPECT_EQ(b.statistics().phase, delivered ? 1u : 0u);
+    }
+    task<> use_again() {
+        auto once = [this]() -> task<> { co_await b.arrive_and_wait(); };
+        co_await ferry::when_all(once, once);
+    }
+};
+
+// --- blocks; inside them, the wait for an event ---
+
+struct block : subject {
+    ferry::event e;
+    ferry::event other;
+
+    task<> complete() {
+        e.set();
+        co_return;
+    }
+    void check(bool) {
+        EXPECT_EQ(e.statistics().waiting, 0u);
+        EXPECT_EQ(other.statistics().waiting, 0u);
+    }
+    bool under_way() const { return e.statistics().waiting != 0; }
+};
+
+struct plain_task : block {
+    static constexpr const char* name = "task";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "no checkpoint of its own: it does what is in it";
+    task<int> start() {
+        co_await e.wait();
+        co_return 1;
+    }
+};
+
+struct plain_task_that_does_not_wait : subject {
+    static constexpr const char* name = "task, with no await in it";
+    static constexpr expectation expected = {outcome::delivers, outcome::not_applicable,
+                                             outcome::not_applicable, outcome::not_applicable};
+    static constexpr bool waits_for_complete = false;
+    task<int> start() { co_return 1; }
+    task<> complete() { co_return; }
+};
+
+struct when_all_of_two : block {
+    static constexpr const char* name = "when_all(a, b)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops when all have stopped";
+    auto start() { return ferry::when_all(e.wait(), e.wait()); }
+    bool under_way() const { return e.statistics().waiting == 2; }
+};
+
+struct when_all_of_vector : block {
+    static constexpr const char* name = "when_all(vector)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "the same";
+    auto start() {
+        std::vector<ferry::event::wait_operation> waits;
+        waits.push_back(e.wait());
+        waits.push_back(e.wait());
+        waits.push_back(e.wait());
+        return ferry::when_all(std::move(waits));
+    }
+    bool under_way() const { return e.statistics().waiting == 3; }
+};
+
+struct when_any_of_two : block {
+    static constexpr const char* name = "when_any(a, b)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops when all have stopped";
+    auto start() { return ferry::when_any(e.wait(), other.wait()); }
+};
+
+struct when_any_of_vector : block {
+    static constexpr const char* name = "when_any(vector)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "the same";
+    auto start() {
+        std::vector<ferry::event::wait_operation> waits;
+        waits.push_back(other.wait());
+        waits.push_back(e.wait());
+        return ferry::when_any(std::move(waits));
+    }
+};
+
+struct task_group : block {
+    static constexpr const char* name = "with_task_group(body)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops when its body and all its tasks have ended";
+    auto start() {
+        return ferry::with_task_group([this](ferry::task_group& group) -> task<> {
+            group.start_soon([this]() -> task<> { co_await e.wait(); });
+            co_await e.wait();
+        });
+    }
+    bool under_way() const { return e.statistics().waiting == 2; }
+};
+
+struct move_on_after : block {
+    static constexpr const char* name = "move_on_after(d, block)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note =
+        "a cancellation from outside is not taken for its own; does what is in it";
+    auto start() { return ferry::move_on_after(1h, e.wait()); }
+};
+
+struct fail_after : block {
+    static constexpr const char* name = "fail_after(d, block)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "the same";
+    auto start() { return ferry::fail_after(1h, e.wait()); }
+};
+
+struct with_cancel_scope : block {
+    static constexpr const char* name = "with_cancel_scope(block)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "the same";
+    ferry::cancel_scope scope;
+    auto start() { return ferry::with_cancel_scope(scope, e.wait()); }
+    void check(bool) {
+        EXPECT_FALSE(scope.cancel_called());
+        EXPECT_FALSE(scope.cancelled_caught());
+    }
+};
+
+struct shield : block {
+    static constexpr const char* name = "shield(block)";
+    static constexpr expectation expected = {outcome::waits_delivers, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+    static constexpr const char* note = "the block does not see the cancellation";
+    auto start() { return ferry::shield(e.wait()); }
+};
+
+struct finally_call : block {
+    static constexpr const char* name = "finally(work, cleanup)";
+    static constexpr expectation expected = {outcome::waits_then_stops, outcome::waits_then_stops,
+                                             outcome::delivers, outcome::waits_then_stops};
+    static constexpr const char* note =
+        "work stops, cleanup runs to its end in a shield, then the stop goes on";
+    int cleaned = 0;
+    auto start() {
+        return ferry::finally(e.wait(), [this]() -> task<> {
+            co_await other.wait();
+            ++cleaned;
+        });
+    }
+    task<> complete() {
+        e.set();
+        other.set();
+        co_return;
+    }
+    void check(bool) { EXPECT_EQ(cleaned, 1); }
+};
+
+struct stopped_as_optional : block {
+    static constexpr const char* name = "stopped_as_optional(block)";
+    static constexpr expectation expected = {outcome::delivers, outcome::delivers,
+                                             outcome::delivers, outcome::delivers};
+    static constexpr const char* note = "empty when the block was stopped";
+    auto start() { return ferry::stopped_as_optional(e.wait()); }
+};
+
+// --- of another library ---
+
+struct foreign : subject {
+    static constexpr const char* name = "an awaitable of another library";
+    static constexpr expectation expected = {outcome::stops, outcome::waits_then_stops,
+                                             outcome::stops, outcome::waits_then_stops};
+    static constexpr const char* note =
+        "it cannot be told: shielded, then a checkpoint; its result is dropped by a stop";
+    std::coroutine_handle<> waiting;
+
+    struct awaiter {
+        foreign* f;
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> h) const noexcept { f->waiting = h; }
+        int await_resume() const noexcept { return 1; }
+    };
+    awaiter start() { return {this}; }
+    bool under_way() const { return waiting != nullptr; }
+    task<> complete() {
+        if (waiting != nullptr) {
+            waiting.resume();
+        }
+        co_return;
+    }
+};
+
+using all = testing::Types<
+    sleep_for, sleep_until, sleep_forever, yield, checkpoint, to_thread, to_thread_queued,
+    to_thread_abandonable, to_new_thread, limiter_acquire, pool_shutdown, event_wait, mutex_lock,
+    mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
+    semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
+    latch_arrive, barrier_arrive, plain_task, plain_task_that_does_not_wait, when_all_of_two,
+    when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, move_on_after, fail_after,
+    with_cancel_scope, shield, finally_call, stopped_as_optional, foreign>;
+
+template <class... S>
+std::string table(testing::Types<S...>) {
+    return "| awaitable | before | during | completed, then cancelled | cancelled, then completed "
+           "| |\n|---|---|---|---|---|---|\n" +
+           (conformance::row<S>() + ...);
+}
+
+// FERRY_PRINT_CONFORMANCE=1 prints the table, to be pasted.
+TEST(conformance, the_table_in_the_docs_is_this_one) {
+    const std::string ours = table(all());
+    if (std::getenv("FERRY_PRINT_CONFORMANCE") != nullptr) {
+        std::fputs(ours.c_str(), stdout);
+    }
+    const std::filesystem::path docs =
+        std::filesystem::path(__FILE__).parent_path() / ".." / ".." / "docs" / "conformance.md";
+    std::ifstream file(docs);
+    if (!file) {
+        GTEST_SKIP() << "the sources are not here";
+    }
+    std::stringstream text;
+    text << file.rdbuf();
+    EXPECT_NE(text.str().find(ours), std::string::npos)
+        << "docs/conformance.md does not have this table:\n"
+        << ours;
+}
+
+} // namespace core_awaitables
+
+namespace conformance {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(of_the_core, awaitable, core_awaitables::all, names);
+
+} // namespace conformance
