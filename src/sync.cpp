@@ -3,6 +3,7 @@
 
 #if !defined(FERRY_MODEL)
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <linux/futex.h>
@@ -38,15 +39,12 @@ bool futex_wait_until(atomic<std::uint32_t>& word, std::uint32_t expected,
         return true;
     }
     // The bitset form takes an absolute time of the monotonic clock, which is the steady clock.
-    const auto since = deadline.time_since_epoch();
+    const auto since = std::max(deadline.time_since_epoch(), std::chrono::nanoseconds(0));
     const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
     timespec when{};
     when.tv_sec = static_cast<time_t>(seconds.count());
     when.tv_nsec = static_cast<long>(
         std::chrono::duration_cast<std::chrono::nanoseconds>(since - seconds).count());
-    if (when.tv_sec < 0) {
-        when = {};
-    }
     const int saved = errno;
     const long result = futex(word, FUTEX_WAIT_BITSET, expected, &when);
     const bool in_time = result == 0 || errno != ETIMEDOUT;

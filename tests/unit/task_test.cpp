@@ -19,7 +19,15 @@ namespace {
 
 using ferry::task;
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FERRY_FEWER_AWAITS
+#endif
+#endif
 #if defined(__SANITIZE_THREAD__)
+#define FERRY_FEWER_AWAITS
+#endif
+#if defined(FERRY_FEWER_AWAITS)
 constexpr int many_awaits = 1'000'000;
 #else
 constexpr int many_awaits = 10'000'000;

@@ -165,7 +165,6 @@ TEST(limiters, which_jobs_take_a_token_of_the_default_one) {
     run([]() -> task<> {
         thread_pool pool(1);
         const auto borrowed_now = [&] { return ferry::default_limiter().statistics().borrowed; };
-        gate go_on;
         capacity_limiter& standard = ferry::default_limiter();
         const auto count = [&standard] { return standard.statistics().borrowed; };
         EXPECT_EQ(co_await to_thread(count), 1u);
