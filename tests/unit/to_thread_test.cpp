@@ -392,12 +392,17 @@ TEST(to_thread, a_result_that_is_not_taken_is_destroyed_with_the_call) {
 // --- allocations ---
 
 TEST(to_thread, a_crossing_allocates_nothing) {
+    const std::size_t before = allocations.load();
+    ::operator delete(::operator new(1)); // calls, which no compiler may leave out
+    if (allocations.load() == before) {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+        GTEST_SKIP() << "the sanitizer's operator new is in use: nothing can be counted here";
+#endif
+#endif
+        FAIL() << "the counting operator new is not in use";
+    }
     run([]() -> task<> {
-        const std::size_t start = allocations.load();
-        auto probe = std::make_unique<int>(0);
-        EXPECT_GT(allocations.load(), start) << "the counting operator new is not in use";
-        probe.reset();
-
         thread_pool pool(1);
         capacity_limiter limiter(1);
         for (int i = 0; i != 10; ++i) { // threads are started
