@@ -392,9 +392,9 @@ TEST(to_thread, a_result_that_is_not_taken_is_destroyed_with_the_call) {
 // --- allocations ---
 
 TEST(to_thread, a_crossing_allocates_nothing) {
-    const std::size_t before = allocations.load();
+    const std::size_t at_first = allocations.load();
     ::operator delete(::operator new(1)); // calls, which no compiler may leave out
-    if (allocations.load() == before) {
+    if (allocations.load() == at_first) {
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
         GTEST_SKIP() << "the sanitizer's operator new is in use: nothing can be counted here";
