@@ -93,6 +93,7 @@ void loop_state::begin_run() {
     alone_ = !several_processors();
     looked_at_io_ = now();
     root_scope.attach(nullptr, nullptr);
+    root_children_.scope = &root_scope;
     enlist_loop(*this);
 }
 

@@ -99,6 +99,10 @@ public:
         }
     }
 
+    // In the run's root group: it is cancelled, and waited for, when the main task has ended; an
+    // error that it ends in goes to the error handler.
+    void start_root(root_child& c) noexcept { root_children_.start(c, *this); }
+
     // The run does not end before as many calls of thing_ended().
     void wait_for_thing() noexcept { ++things_; }
     void thing_ended() noexcept { --things_; }
