@@ -25,7 +25,7 @@ void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
     }
 }
 
-bool limiter_core::borrow(const void* borrower, limiter_waiter* w) {
+bool limiter_core::borrow(const void* borrower, token_waiter* w) {
     const std::lock_guard guard(lock_);
     const auto [entry, added] = borrowers_.try_emplace(borrower, false);
     if (!added) {
@@ -56,8 +56,8 @@ bool limiter_core::withdraw(limiter_waiter& w) noexcept {
     w.waiting = false;
     w.unlink();
     --waiting_;
-    if (w.borrower != nullptr) {
-        borrowers_.erase(w.borrower);
+    if (!w.is_job) {
+        borrowers_.erase(static_cast<token_waiter&>(w).borrower);
     }
     return true;
 }
@@ -68,8 +68,8 @@ void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
         w->waiting = false;
         --waiting_;
         ++borrowed_;
-        if (w->borrower != nullptr) {
-            borrowers_.find(w->borrower)->second = true;
+        if (!w->is_job) {
+            borrowers_.find(static_cast<token_waiter*>(w)->borrower)->second = true;
         }
         lucky.push_back(w);
     }
@@ -95,7 +95,12 @@ void limiter_core::tell(list<limiter_waiter>& lucky) noexcept {
     }
     telling = &lucky;
     while (limiter_waiter* w = lucky.pop_front()) {
-        w->admitted(w);
+        if (w->is_job) {
+            static_cast<job*>(w)->admitted();
+        } else {
+            auto* const task = static_cast<token_waiter*>(w);
+            task->admitted(task);
+        }
     }
     telling = nullptr;
 }
@@ -226,7 +231,7 @@ capacity_limiter::acquire_operation::acquire_operation(detail::limiter_core& cor
     run = &arrived;
     link_.owner = this;
     // A token came, on any thread: the operation goes home with it.
-    link_.admitted = [](detail::limiter_waiter* w) noexcept {
+    link_.admitted = [](detail::token_waiter* w) noexcept {
         auto& link = *static_cast<waiter_link*>(w);
         link.run->push(link.owner);
     };

@@ -165,6 +165,9 @@ void loop_state::run_ready(std::size_t most) noexcept {
             break;
         }
         ++count;
+        if (const node* soon = ready_.second(); soon != nullptr && soon->ahead != nullptr) {
+            fetch(soon, frame_bytes_before_job, job_bytes);
+        }
         if (watched == nullptr) [[likely]] {
             dispatch.run(n);
         } else {
@@ -308,8 +311,16 @@ void loop_state::hand_over_jobs() noexcept {
     if (submitted_.empty()) {
         return;
     }
+    job* last[nodes_ahead] = {};
+    std::size_t count = 0;
     for (job* j = submitted_.front(); j != nullptr; j = submitted_.next(j)) {
         j->place_ = job::place::handed_over;
+        j->ahead = nullptr;
+        job*& earlier = last[count++ % nodes_ahead];
+        if (earlier != nullptr) {
+            earlier->ahead = j;
+        }
+        earlier = j;
     }
     list<job> admitted;
     while (job* j = submitted_.front()) {

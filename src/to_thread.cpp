@@ -26,6 +26,14 @@ void check_cancelled() {
     }
 }
 
+void job::admitted() noexcept {
+    try {
+        executor_->submit(*this);
+    } catch (...) {
+        fail(std::current_exception());
+    }
+}
+
 namespace detail {
 
 namespace {
@@ -66,10 +74,14 @@ void work_base::set_name(std::string_view name) noexcept {
     const std::size_t length = std::min(name.size(), sizeof name_ - 1);
     name.copy(name_, length); // memcpy may not get the null of an empty one
     name_[length] = '\0';
+    named_ = length != 0;
 }
 
 void work_base::rethrow_error() {
-    if (how_ == outcome_kind::timed_out) {
+    if (how_ == job_outcome::value) {
+        return;
+    }
+    if (how_ == job_outcome::timed_out) {
         throw queue_timeout("the job did not start within its queue_timeout");
     }
     if (error_ != nullptr) {
@@ -79,59 +91,60 @@ void work_base::rethrow_error() {
 
 // --- on the worker ---
 
-void work_base::executed(node* n, verdict v) noexcept {
-    auto& self = static_cast<work_base&>(*static_cast<job*>(n));
+void work_base::executed(verdict v, void (*invoke)(work_base&),
+                         void (*let_go)(work_base&) noexcept) noexcept {
     if (v == verdict::dropped) {
-        self.fail(std::make_exception_ptr(
+        fail(std::make_exception_ptr(
             executor_closed("the executor was shut down before the job was started")));
         return;
     }
     // What the loop wrote before this job was started means that it is not.
-    const std::uint32_t word = self.word_.load(std::memory_order_acquire);
+    const std::uint32_t word = word_.load(std::memory_order_acquire);
     if ((word & stop_bit) != 0) {
-        self.how_ = outcome_kind::withdrawn;
+        how_ = job_outcome::withdrawn;
     } else if ((word & queue_timeout_bit) != 0) {
-        self.how_ = outcome_kind::timed_out;
+        how_ = job_outcome::timed_out;
     } else {
-        self.call();
+        call(invoke);
     }
-    self.complete();
+    let_go(*this);
+    complete();
 }
 
-void work_base::call() {
-    if (name_[0] != '\0') {
+void work_base::call(void (*invoke)(work_base&)) {
+    if (named_) {
         worker_thread_name(name_);
     }
     job* const outer = current_job();
     set_current_job(this);
     try {
-        invoke();
-        how_ = outcome_kind::value;
+        invoke(*this);
+        how_ = job_outcome::value;
     } catch (const ferry::cancelled&) {
-        how_ = outcome_kind::cancelled;
+        how_ = job_outcome::cancelled;
     } catch (abi::__forced_unwind&) {
         throw; // pthread_exit in a job: ends the process, as the caller is noexcept
     } catch (...) {
-        how_ = outcome_kind::error;
+        how_ = job_outcome::error;
         error_ = std::current_exception();
     }
     set_current_job(outer);
-    if (name_[0] != '\0') {
+    if (named_) {
         leave_thread_name(outer);
     }
 }
 
 void work_base::fail(std::exception_ptr error) noexcept {
-    how_ = outcome_kind::error;
+    how_ = job_outcome::error;
     error_ = std::move(error);
+    drop_callable();
     complete();
 }
 
 void work_base::complete() noexcept {
-    drop_callable();
-    worker_finishing();
+    worker_finishing(*this);
     return_token();
-    if (abandon_ != nullptr && !abandon_->done()) {
+    if (abandonable_ && !abandon_->done()) {
         drop_result();
         error_ = nullptr;
         abandon_->delist();
@@ -148,12 +161,13 @@ void work_base::complete() noexcept {
 void work_base::return_token() noexcept {
     if (limiter_ != nullptr) {
         limiter_->release_job();
-    } else if (other_limiter_.is_other()) {
+    } else if (other_limiter_) {
+        const limiter_ref& limiter = abandonable_ ? abandon_->other_limiter_ : owner_->limiter_;
         try {
-            other_limiter_.release_other(this);
+            limiter.release_other(this);
         } catch (...) {
             if (error_ == nullptr) {
-                how_ = outcome_kind::error;
+                how_ = job_outcome::error;
                 error_ = std::current_exception();
             }
         }
@@ -183,15 +197,6 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     work.core_ = l.core_address();
     work.owner_ = this;
     work.where_ = waiter->where;
-    work.run = &work_base::executed;
-    work.admitted = [](limiter_waiter* w) noexcept {
-        job& j = *static_cast<job*>(w);
-        try {
-            j.executor_->submit(j);
-        } catch (...) {
-            j.fail(std::current_exception());
-        }
-    };
     if (limiter_.is_default() && executor_ == nullptr && !own_thread_) {
         limiter_ = limiter_ref(l.limiter);
     }
@@ -209,7 +214,7 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
         return std::noop_coroutine();
     }
     // The token of a limiter of the user's is awaited by a task of ours.
-    work.other_limiter_ = limiter_;
+    work.other_limiter_ = true;
     try {
         acquiring_ = std::make_unique<acquiring>(limiter_.acquire_other(&work));
         const std::coroutine_handle<> call =
@@ -226,9 +231,11 @@ std::coroutine_handle<> offload_operation::start_abandonable(work_base& work,
                                                              abandon_state& block) {
     const std::coroutine_handle<> to_resume = start_job(work);
     work.abandon_ = &block;
+    work.abandonable_ = true;
     block.add_reference(); // the job's
     block.core_ = loop().core();
     block.limiter_ = counted<limiter_core>::share(work.limiter_);
+    block.other_limiter_ = limiter_;
     return to_resume;
 }
 
@@ -244,7 +251,7 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
     waiter->task->leave(acquiring_->scope); // its frame goes with the operation
     if (task_access::result(acquiring_->call).has_error()) {
         given_up();
-        work_->how_ = work_base::outcome_kind::error;
+        work_->how_ = job_outcome::error;
         work_->error_ = task_access::result(acquiring_->call).take_error();
         return resume_waiter();
     }
@@ -256,7 +263,7 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
             stop();
             return std::noop_coroutine();
         }
-        work_->how_ = work_base::outcome_kind::timed_out;
+        work_->how_ = job_outcome::timed_out;
         return resume_waiter();
     }
     submit();
@@ -277,14 +284,14 @@ promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
     if (target != &acquiring_->scope) {
         return waiter;
     }
-    work_->how_ = work_base::outcome_kind::timed_out;
+    work_->how_ = job_outcome::timed_out;
     return resume_waiter_next();
 }
 
 // Takes the job back if it was not started; the token too, if it had one.
 bool offload_operation::withdraw() noexcept {
     if (loop().withdraw_submitted(*work_)) {
-        if (work_->other_limiter_.is_other()) {
+        if (work_->other_limiter_) {
             work_->return_token();
         }
         return true;
@@ -340,7 +347,7 @@ void offload_operation::queue_time_is_up() noexcept {
     }
     if (withdraw()) {
         withdrawn();
-        work_->how_ = work_base::outcome_kind::timed_out;
+        work_->how_ = job_outcome::timed_out;
         finish();
         return;
     }
@@ -364,7 +371,7 @@ void offload_operation::store_deadline() noexcept {
 }
 
 void offload_operation::came_back() noexcept {
-    using kind = work_base::outcome_kind;
+    using kind = job_outcome;
     loop().job_done();
     given_up(); // a job that might have been abandoned was not
     work_->place_ = job::place::back;

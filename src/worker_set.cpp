@@ -41,8 +41,10 @@ bool several_processors() noexcept {
 class job_card {
 public:
     void begin(const job& j) noexcept {
-        std::uint64_t name[2];
-        std::memcpy(name, j.name_, sizeof name);
+        std::uint64_t name[2] = {};
+        if (j.named_) {
+            std::memcpy(name, j.name_, sizeof name);
+        }
         sequence_.store(sequence_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         name_[0].store(name[0], std::memory_order_release);
         name_[1].store(name[1], std::memory_order_release);
@@ -94,10 +96,12 @@ struct worker {
     worker* after = nullptr;
     // The worker's own:
     worker_set* set = nullptr;
-    job* turn = nullptr;    // what it will run next, whatever is queued
-    bool finishing = false; // its job has ended but for the completion
-    bool alone = false;     // one processor only
-    int thread = 0;         // for the system
+    job* turn = nullptr;                // what it will run next, whatever is queued
+    bool finishing = false;             // its job has ended but for the completion
+    bool alone = false;                 // one processor only
+    const job* ended[nodes_ahead] = {}; // the last ones; addresses only
+    std::size_t ended_count = 0;
+    int thread = 0; // for the system
     counter jobs_run;
     job_card card;
 };
@@ -129,10 +133,13 @@ FERRY_NOINLINE void set_current_job(job* j) noexcept {
     job_of_thread = j;
 }
 
-FERRY_NOINLINE void worker_finishing() noexcept {
-    // Not when the job was run from within another one, which goes on.
+FERRY_NOINLINE void worker_finishing(job& ended) noexcept {
     if (worker* self = this_worker(); self != nullptr && job_of_thread == nullptr) {
         self->finishing = true;
+        // The inbox will be walked from the newest to the oldest.
+        const job*& before = self->ended[self->ended_count++ % nodes_ahead];
+        ended.ahead = before;
+        before = &ended;
     }
 }
 
@@ -148,7 +155,7 @@ void worker_thread_name(const char* name) noexcept {
 }
 
 void leave_thread_name(const job* outer) noexcept {
-    if (outer != nullptr && outer->name_[0] != '\0') {
+    if (outer != nullptr && outer->named_) {
         ::prctl(PR_SET_NAME, outer->name_);
     } else if (outer != nullptr || this_worker() == nullptr) {
         restore_thread_name();
@@ -423,7 +430,8 @@ void worker_set::work(job* first) noexcept {
     for (job* j = first; j != nullptr; j = next_job(self)) {
         took_job(self);
         self.finishing = false;
-        if (j->name_[0] == '\0') {
+        fetch_job(j->ahead);
+        if (!j->named_) {
             restore_thread_name();
         }
         self.jobs_run.add();

@@ -66,7 +66,7 @@ public:
     void result() const noexcept {}
 
 private:
-    struct waiter_link : detail::limiter_waiter {
+    struct waiter_link : detail::token_waiter {
         acquire_operation* owner;
         detail::run_core* run;
     };

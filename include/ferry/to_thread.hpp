@@ -179,23 +179,30 @@ private:
     };
 
     void prepare() override {
+        this->run = [](node* n, verdict v) noexcept {
+            static_cast<work&>(*static_cast<job*>(n)).executed(v, &invoke, &drop);
+        };
         if constexpr (wants_stop_token) {
             source_ = std::stop_source();
         }
     }
 
-    void invoke() override {
+    static void invoke(work_base& base) {
+        work& self = static_cast<work&>(base);
         std::apply(
-            [this](Args&... args) {
+            [&](Args&... args) {
                 if constexpr (wants_stop_token) {
-                    result_.set_from(std::move(call_->f), source_.get_token(),
-                                     unwrap_borrowed(std::move(args))...);
+                    self.result_.set_from(std::move(self.call_->f), self.source_.get_token(),
+                                          unwrap_borrowed(std::move(args))...);
                 } else {
-                    result_.set_from(std::move(call_->f), unwrap_borrowed(std::move(args))...);
+                    self.result_.set_from(std::move(self.call_->f),
+                                          unwrap_borrowed(std::move(args))...);
                 }
             },
-            call_->args);
+            self.call_->args);
     }
+
+    static void drop(work_base& self) noexcept { static_cast<work&>(self).call_.reset(); }
 
     void drop_callable() noexcept override { call_.reset(); }
     void drop_result() noexcept override { result_.reset(); }

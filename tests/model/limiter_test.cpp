@@ -11,9 +11,9 @@ namespace {
 using namespace ferry::detail;
 
 // Somebody who waits for a token on a thread of its own, and gives it back.
-struct borrower : limiter_waiter {
+struct borrower : token_waiter {
     explicit borrower(limiter_core& of) : core(&of) {
-        admitted = [](limiter_waiter* w) noexcept {
+        admitted = [](token_waiter* w) noexcept {
             auto& self = *static_cast<borrower*>(w);
             self.word.store(1, std::memory_order_release);
             futex_wake_one(self.word); // by its address: it may be gone

@@ -165,11 +165,12 @@ TEST(worker_set, what_a_finishing_worker_submits_it_runs_itself) {
     std::atomic<std::thread::id> second_thread{};
     worker_set* where = nullptr;
     second.body = [&] { second_thread = std::this_thread::get_id(); };
-    probe first([&] {
+    probe first;
+    first.body = [&] {
         first_thread = std::this_thread::get_id();
-        ferry::detail::worker_finishing();
+        ferry::detail::worker_finishing(first);
         where->submit(second);
-    });
+    };
     worker_set set;
     where = &set;
     const closed_at_end end(set);

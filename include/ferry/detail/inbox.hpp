@@ -79,6 +79,7 @@ private:
         node* out = nullptr;
         while (head != nullptr) {
             node* next = head->next;
+            fetch_job(head->ahead);
             head->next = out;
             out = head;
             head = next;

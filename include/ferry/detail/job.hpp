@@ -30,20 +30,48 @@ namespace detail {
 
 class run_core;
 class limiter_core;
+class offload_operation;
+class abandon_state;
 
-// What may wait for a token: a job, or a coroutine.
+// What may wait for a token: a job, or a coroutine (token_waiter).
 struct limiter_waiter : link {
-    const void* borrower = nullptr; // null: a job, which nobody can name twice
-    bool waiting = false;           // under the limiter's lock
-    // Called without a lock once the token is the waiter's, on the thread that gave it.
-    void (*admitted)(limiter_waiter*) noexcept = nullptr;
+    bool waiting = false; // under the limiter's lock
+    bool is_job = false;
+
+protected:
+    explicit limiter_waiter(bool job) noexcept : is_job(job) {}
+};
+
+// How a job ended.
+enum class job_outcome : std::uint8_t { none, value, error, cancelled, withdrawn, timed_out };
+
+// What only the loop needs of a job, and a worker when something is out of the ordinary. It stands
+// on a cache line of its own, in front of those that travel from one processor to the other and
+// back for each job: they are most of what a crossing costs when many are under way.
+class job_details {
+public:
+    static constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();
+
+    /// Ends it with an error of the caller's. Any thread.
+    virtual void fail(std::exception_ptr error) noexcept = 0;
+
+protected:
+    job_details() noexcept = default;
+    ~job_details() = default;
+
+public: // for the engine
+    offload_operation* owner_ = nullptr;
+    abandon_state* abandon_ = nullptr; // null: shielded
+    std::exception_ptr error_;
+    atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
+    char name_[16] = {};
 };
 
 } // namespace detail
 
 /// A blocking callable that was handed to an executor. Executors see it: each accepted job is
 /// either `run` on some thread or `drop`ped, once; after that it must not be touched.
-class job : public detail::node, public detail::limiter_waiter {
+class job : public detail::job_details, public detail::node, public detail::limiter_waiter {
 public:
     job(const job&) = delete;
     job& operator=(const job&) = delete;
@@ -54,14 +82,11 @@ public:
     /// Gives it up: what awaits it throws `executor_closed`. Any thread.
     void drop() noexcept { run(this, detail::verdict::dropped); }
 
-    /// The same with an error of the caller's.
-    virtual void fail(std::exception_ptr error) noexcept = 0;
-
     /// The name from the options, or empty.
-    std::string_view name() const noexcept { return name_; }
+    std::string_view name() const noexcept { return named_ ? name_ : std::string_view(); }
 
 protected:
-    job() noexcept = default;
+    job() noexcept : limiter_waiter(true) {}
     ~job() = default;
 
 public: // for the engine
@@ -71,16 +96,19 @@ public: // for the engine
     static constexpr std::uint32_t stop_bit = 1;          // its scope was cancelled
     static constexpr std::uint32_t queue_timeout_bit = 2; // it did not start in time
 
-    static constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();
+    // It got the token it waited for. Any thread.
+    void admitted() noexcept;
 
+    place place_ = place::created; // loop thread only
+    bool queued_ = false;          // under the lock of a worker_set
+    bool named_ = false;
+    bool abandonable_ = false;   // abandon_ is there
+    bool other_limiter_ = false; // of a type of the user's
+    detail::job_outcome how_ = detail::job_outcome::none;
+    detail::atomic<std::uint32_t> word_{0};
     detail::run_core* core_ = nullptr;
     detail::limiter_core* limiter_ = nullptr;
     ferry::executor* executor_ = nullptr;
-    place place_ = place::created; // loop thread only
-    bool queued_ = false;          // under the lock of a worker_set
-    detail::atomic<std::uint32_t> word_{0};
-    detail::atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
-    char name_[16] = {};
     std::source_location where_; // of the await
 };
 

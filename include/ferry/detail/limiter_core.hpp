@@ -17,6 +17,15 @@
 
 namespace ferry::detail {
 
+// A coroutine that waits for a token.
+struct token_waiter : limiter_waiter {
+    token_waiter() noexcept : limiter_waiter(false) {}
+
+    const void* borrower = nullptr;
+    // Called without a lock once the token is the waiter's, on the thread that gave it.
+    void (*admitted)(token_waiter*) noexcept = nullptr;
+};
+
 class limiter_core {
 public:
     explicit limiter_core(std::size_t total) noexcept : total_(total) {}
@@ -26,7 +35,7 @@ public:
     void admit(list<job>& jobs, list<job>& admitted) noexcept;
 
     // True: lent at once. Else `w` waits, if it may. Throws wrong_borrower.
-    bool borrow(const void* borrower, limiter_waiter* w);
+    bool borrow(const void* borrower, token_waiter* w);
 
     // False: it does not wait any more, the token is its own.
     bool withdraw(limiter_waiter& w) noexcept;

@@ -1,6 +1,8 @@
 // The one node of the engine: everything that waits to run is one, embedded in what it runs.
 #pragma once
 
+#include <cstddef>
+
 namespace ferry::detail {
 
 // `run`: do it. `dropped`: it was accepted, but what was to run it has ended.
@@ -10,7 +12,31 @@ enum class verdict : unsigned char { run, dropped };
 struct node {
     node* next = nullptr;
     void (*run)(node*, verdict) noexcept = nullptr;
+    // What will be wanted a few nodes after this one, so that it can be on its way from the other
+    // processor's cache by then. An address only: what it named may be gone.
+    const void* ahead = nullptr;
 };
+
+// How far ahead: enough to cover the way of a cache line from one processor to another.
+inline constexpr std::size_t nodes_ahead = 4;
+
+// Starts to fetch the cache lines from `before` bytes in front of the address to `behind` bytes
+// behind it. Any address will do.
+inline void fetch(const void* address, int before, int behind) noexcept {
+    for (int offset = -before; offset < behind; offset += 64) {
+        __builtin_prefetch(static_cast<const char*>(address) + offset, 1);
+    }
+}
+
+// What both shores touch of a job, and the frame that a job lies in.
+inline constexpr int job_bytes = 256;
+inline constexpr int frame_bytes_before_job = 320;
+
+inline void fetch_job(const void* job) noexcept {
+    if (job != nullptr) {
+        fetch(job, 0, job_bytes);
+    }
+}
 
 // A first-in, first-out queue of nodes. Not thread-safe.
 class node_queue {
@@ -43,6 +69,9 @@ public:
         }
         return n;
     }
+
+    // The one behind the first, or null.
+    node* second() const noexcept { return head_ != nullptr ? head_->next : nullptr; }
 
 private:
     node* head_ = nullptr;

@@ -25,9 +25,6 @@
 
 namespace ferry::detail {
 
-class offload_operation;
-class abandon_state;
-
 class work_base : public job {
 public:
     void set_name(std::string_view name) noexcept;
@@ -45,28 +42,23 @@ protected:
     work_base(work_base&& other) noexcept { set_name(other.name()); }
     ~work_base() = default;
 
+    // On the worker: all that happens there. `invoke` and `let_go` are what the type knows; no
+    // virtual calls, as the table's address stands on a line that the worker need not see.
+    void executed(verdict v, void (*invoke)(work_base&),
+                  void (*let_go)(work_base&) noexcept) noexcept;
+
 private:
     friend class offload_operation;
     friend class abandon_state;
 
-    enum class outcome_kind : std::uint8_t { none, value, error, cancelled, withdrawn, timed_out };
-
     virtual void prepare() = 0;                // on the loop, before it is submitted; may throw
-    virtual void invoke() = 0;                 // on the worker
-    virtual void drop_callable() noexcept = 0; // on the worker
+    virtual void drop_callable() noexcept = 0; // when it did not run
     virtual void drop_result() noexcept = 0;   // on the worker, when abandoned
 
-    static void executed(node* n, verdict v) noexcept;
     static void came_back(node* n, verdict v) noexcept;
-    void call();
+    void call(void (*invoke)(work_base&));
     void complete() noexcept;
     void return_token() noexcept;
-
-    offload_operation* owner_ = nullptr;
-    abandon_state* abandon_ = nullptr; // null: shielded
-    limiter_ref other_limiter_;        // of a type of the user's
-    outcome_kind how_ = outcome_kind::none;
-    std::exception_ptr error_;
 };
 
 // What outlives the awaiting frame of a job that may be abandoned. Counted: frame, job.
@@ -109,6 +101,7 @@ private:
     atomic<std::uint32_t> references_{1};
     counted<run_core> core_;
     counted<limiter_core> limiter_;
+    limiter_ref other_limiter_; // of a type of the user's
 };
 
 template <class Work>

@@ -147,8 +147,8 @@ void delist_workers(worker_set& set) noexcept;
 worker_set& cache() noexcept;
 
 // Tells the set that the current worker's job is about to end: what is submitted to the set from
-// now on, by this thread, it runs itself.
-void worker_finishing() noexcept;
+// now on, by this thread, it runs itself. (Not when the job ran within another one.)
+void worker_finishing(job& ended) noexcept;
 
 // Names this thread, until a job without a name runs on it.
 void worker_thread_name(const char* name) noexcept;
