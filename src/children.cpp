@@ -3,12 +3,12 @@
 
 namespace ferry::detail {
 
-void children::start(child& c, loop_state& loop) noexcept {
+void children::start(child& c, loop_state& loop, scope_state& within) noexcept {
     ++live_;
     c.owner_ = this;
     c.record.loop = &loop;
     c.record.place = &loop.dispatch;
-    c.record.root.attach(scope, &c.record);
+    c.record.root.attach(&within, &c.record);
     c.record.scope = &c.record.root;
     c.run = &child::started;
     loop.make_ready(&c);

@@ -364,10 +364,7 @@ void loop_state::report_error(std::exception_ptr error) noexcept {
 
 void loop_state::root_group::on_child_ended(child& c, ending how, std::exception_ptr error,
                                             scope_state*) noexcept {
-    if (how == ending::error) {
-        loop_->report_error(std::move(error));
-    }
-    static_cast<root_child&>(c).destroy();
+    static_cast<root_child&>(c).ended(how, std::move(error));
 }
 
 } // namespace ferry::detail

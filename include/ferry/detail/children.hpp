@@ -23,8 +23,9 @@ public:
     bool empty() const noexcept { return live_ == 0; }
     std::size_t size() const noexcept { return live_; }
 
-    // The child will start in its turn.
-    void start(child& c, loop_state& loop) noexcept;
+    // The child will start in its turn; `within`: in a scope other than that of all.
+    void start(child& c, loop_state& loop, scope_state& within) noexcept;
+    void start(child& c, loop_state& loop) noexcept { start(c, loop, *scope); }
 
     // The owner's answer to a child that ended; `error` only with ending::error. The child's
     // frame is gone, and the child may be destroyed here. `target`: the scope that stopped it, if

@@ -26,10 +26,11 @@ namespace ferry::detail {
 
 class loop_watch;
 
-// A task of the loop's root group; it destroys itself when it has ended.
+// A task of the loop's root group: it has no owner but itself.
 class root_child : public child {
 public:
-    virtual void destroy() noexcept = 0;
+    // It has ended, and its frame is gone; `error` only with ending::error. The loop's last touch.
+    virtual void ended(ending how, std::exception_ptr error) noexcept = 0;
 
 protected:
     ~root_child() = default;
@@ -99,9 +100,15 @@ public:
         }
     }
 
-    // In the run's root group: it is cancelled, and waited for, when the main task has ended; an
-    // error that it ends in goes to the error handler.
-    void start_root(root_child& c) noexcept { root_children_.start(c, *this); }
+    // In the run's root group: it is cancelled, and waited for, when the main task has ended.
+    // `within`: a scope of this loop to run in, which must outlive the task's end.
+    void start_root(root_child& c, scope_state& within) noexcept {
+        root_children_.start(c, *this, within);
+    }
+    void start_root(root_child& c) noexcept { start_root(c, root_scope); }
+
+    // The main task has ended: nothing new starts in the root group.
+    bool ending_run() const noexcept { return root_scope.cancelled; }
 
     // The run does not end before as many calls of thing_ended().
     void wait_for_thing() noexcept { ++things_; }
@@ -138,13 +145,8 @@ public:
 private:
     // The loop's root group: what belongs to the run, beside its main task.
     class root_group final : public children {
-    public:
-        explicit root_group(loop_state& loop) noexcept : loop_(&loop) {}
-
-    private:
         void on_child_ended(child& c, ending how, std::exception_ptr error,
                             scope_state* target) noexcept override;
-        loop_state* loop_;
     };
 
     template <class Condition>
@@ -160,7 +162,7 @@ private:
     void sleep() noexcept;
     bool quiet() const noexcept { return ready_.empty() && core_->inbox_empty(); }
 
-    root_group root_children_{*this};
+    root_group root_children_;
     node_queue ready_;
     backend* backend_;
     counted<run_core> core_;
