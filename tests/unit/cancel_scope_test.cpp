@@ -7,6 +7,7 @@
 #include <ferry/task.hpp>
 #include <ferry/task_group.hpp>
 #include <ferry/to_thread.hpp>
+#include <ferry/when_all.hpp>
 
 #include <gtest/gtest.h>
 
@@ -19,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -972,6 +974,18 @@ TEST(cancel_scope, a_handle_may_be_used_before_entry_and_after_the_scope_is_gone
         co_await ferry::sleep_for(1ms);
     });
     kept->cancel(); // so was the loop
+}
+
+TEST(cancel_scope, a_block_in_a_scope_can_be_passed_on_before_it_is_awaited) {
+    ferry::run([]() -> task<> {
+        cancel_scope scope;
+        cancel_scope other;
+        const auto results =
+            co_await ferry::when_all(ferry::with_cancel_scope(scope, give(1)),
+                                     ferry::with_cancel_scope(other, ferry::sleep_for(1ms)));
+        EXPECT_EQ(std::get<0>(results), 1);
+        EXPECT_TRUE(std::get<1>(results).has_value());
+    });
 }
 
 } // namespace

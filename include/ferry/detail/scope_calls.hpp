@@ -49,7 +49,8 @@ public:
     template <class C>
     scope_call(cancel_scope& scope, std::in_place_t, C&& block)
         : scope_call_base(&scope), runner_(std::in_place, std::forward<C>(block)) {}
-    scope_call(scope_call&&) = default;
+    scope_call(scope_call&& other)
+        : scope_call_base(other.scope_), runner_(std::move(other.runner_)) {}
 
     std::coroutine_handle<> start() { return start_in_scope(runner_); }
 
