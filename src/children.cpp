@@ -8,6 +8,9 @@ void children::start(child& c, loop_state& loop, scope_state& within) noexcept {
     c.owner_ = this;
     c.record.loop = &loop;
     c.record.place = &loop.dispatch;
+    if (c.record.lineage == nullptr && within.task != nullptr) {
+        c.record.lineage = within.task->lineage;
+    }
     c.record.root.attach(&within, &c.record);
     c.record.scope = &c.record.root;
     c.run = &child::started;

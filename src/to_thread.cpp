@@ -89,6 +89,10 @@ void work_base::rethrow_error() {
     }
 }
 
+task_record& work_base::host_task() const noexcept {
+    return *owner_->waiter->task;
+}
+
 // --- on the worker ---
 
 void work_base::executed(verdict v, void (*invoke)(work_base&),
@@ -197,6 +201,7 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     work.core_ = l.core_address();
     work.owner_ = this;
     work.where_ = waiter->where;
+    work.lineage_ = waiter->task->lineage;
     if (limiter_.is_default() && executor_ == nullptr && !own_thread_) {
         limiter_ = limiter_ref(l.limiter);
     }

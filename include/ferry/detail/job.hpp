@@ -32,6 +32,7 @@ class run_core;
 class limiter_core;
 class offload_operation;
 class abandon_state;
+struct call_record;
 
 // What may wait for a token: a job, or a coroutine (token_waiter).
 struct limiter_waiter : link {
@@ -65,6 +66,7 @@ public: // for the engine
     std::exception_ptr error_;
     atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
     char name_[16] = {};
+    const call_record* lineage_ = nullptr; // who waits for its host
 };
 
 } // namespace detail

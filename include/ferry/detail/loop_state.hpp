@@ -118,7 +118,11 @@ public:
     std::size_t jobs() const noexcept { return jobs_; }
 
     // Something beside the loop's own tasks and timers is under way, and will come to the inbox.
-    bool expects_others() const noexcept { return jobs_ + things_ != 0; }
+    bool expects_others() const noexcept { return jobs_ + things_ != waiting_jobs_; }
+
+    // A job waits for a task of this loop, and goes on.
+    void job_waits() noexcept { ++waiting_jobs_; }
+    void job_goes_on() noexcept { --waiting_jobs_; }
 
     // --- for event_loop ---
 
@@ -132,6 +136,7 @@ public:
     scope_state root_scope; // of what belongs to the run, beside its main task
     dispatcher dispatch;
     task_record* current_task = nullptr;                             // whose frame runs now
+    const call_record* current_call = nullptr;                       // or whose plain function
     atomic<std::source_location> resumed_at{std::source_location()}; // the last await; any thread
     loop_watch* watch = nullptr;                                     // in debug mode
     loop_state* next_running = nullptr;                              // see dump.cpp
@@ -169,8 +174,9 @@ private:
     timer_heap timers_;
     list<job> submitted_;
     std::size_t things_ = 0;
-    std::size_t jobs_ = 0;     // handed over or submitted, not yet back
-    std::uint32_t passes_ = 0; // since the last look at I/O
+    std::size_t waiting_jobs_ = 0; // of jobs_
+    std::size_t jobs_ = 0;         // handed over or submitted, not yet back
+    std::uint32_t passes_ = 0;     // since the last look at I/O
     time_point looked_at_io_{};
     std::uint32_t spin_budget_ns_;
     ready_order* order_ = nullptr; // null: first in, first out

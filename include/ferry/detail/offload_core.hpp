@@ -37,6 +37,9 @@ public:
 
     void fail(std::exception_ptr error) noexcept final;
 
+    // Who awaits it: of a job that may not be abandoned, as long as it runs.
+    task_record& host_task() const noexcept;
+
 protected:
     work_base() noexcept = default;
     work_base(work_base&& other) noexcept { set_name(other.name()); }

@@ -48,6 +48,9 @@ public:
     // Waits until all owed wakes were done: nobody touches the backend after that.
     void settle_wakes() noexcept;
 
+    // The run that this one's thread blocks for: under a lock of from_thread's.
+    const run_core* waits_for = nullptr;
+
     void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() noexcept {
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {

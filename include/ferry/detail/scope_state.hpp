@@ -10,6 +10,7 @@
 
 namespace ferry::detail {
 
+struct call_record;
 struct operation;
 struct task_record;
 
@@ -62,6 +63,7 @@ struct task_record {
     scope_state* scope = nullptr; // the innermost scope it is in
     operation* waiting = nullptr; // where it is suspended; null: it runs, or is about to
     const char* name = nullptr;
+    const call_record* lineage = nullptr; // who waits for it on another thread
     scope_state root;
 
     void enter(scope_state& s) noexcept {

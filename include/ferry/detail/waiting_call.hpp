@@ -1,0 +1,107 @@
+// A call from a thread into a loop that waits: what is the same for all of them.
+//
+//   made      on the waiter's stack; refused here: no loop, its own loop, a cycle of waiting loops
+//   pushed    one node goes to the run's inbox
+//   done      on the loop: the outcome is stored; the waiter goes on
+// The word (the waiter's stack may go as soon as it is `done`: that store is the last touch, a
+// wake-up uses its address only):
+//   running -> parked   by the waiter, which has spun for a while and now sleeps
+//   running -> done     by the loop
+//   parked  -> done     by the loop, which then wakes the waiter
+#pragma once
+
+#include <ferry/detail/call_record.hpp>
+#include <ferry/detail/sync.hpp>
+
+#include <cstdint>
+
+namespace ferry {
+class loop_handle;
+}
+
+namespace ferry::detail {
+
+class loop_state;
+class work_base;
+struct scope_state;
+struct task_record;
+
+class call_word {
+public:
+    // The waiter. Spins, then sleeps.
+    void wait() noexcept;
+
+    // The loop, once; the last touch.
+    void done() noexcept {
+        const std::uint32_t before = word_.exchange(is_done, std::memory_order_acq_rel);
+        if (before == parked && !FERRY_PLANTED("call_word.does_not_wake")) {
+            futex_wake_one(word_);
+        }
+    }
+
+private:
+    static constexpr std::uint32_t running = 0, parked = 1, is_done = 2;
+
+    bool spin() noexcept;
+
+    atomic<std::uint32_t> word_{running};
+};
+
+class waiting_call {
+public:
+    // To the loop of the job that this thread runs. Throws no_event_loop, would_deadlock.
+    explicit waiting_call(const char* call);
+    // To this one. Throws would_deadlock.
+    waiting_call(const char* call, const loop_handle& to);
+    waiting_call(const waiting_call&) = delete;
+    waiting_call& operator=(const waiting_call&) = delete;
+
+    run_core& run() const noexcept { return *run_; }
+
+    // The waiter: sleeps until it is done, unless the run refused it. Throws what is not the
+    // callee's: run_finished, cancelled, task_cancelled.
+    void wait(bool accepted);
+
+    // --- on the loop ---
+
+    // A coroutine is about to start for it. Returns the scope to run it in, or null: the run ends.
+    scope_state* admit(loop_state& loop, task_record& task) noexcept;
+
+    // A plain function runs, and may wait for other loops.
+    class running;
+
+    // Exactly one of these, once; the last touch.
+    void returned() noexcept { done(outcome::returned); } // a value or an exception
+    void stopped() noexcept;
+    void refused() noexcept { done(outcome::refused); } // it never ran: the run has ended
+
+private:
+    enum class outcome : std::uint8_t { returned, cancelled, stopped, refused };
+
+    void block_loop(const char* call);
+    bool by_job_of_run() const noexcept;
+    void done(outcome how) noexcept;
+
+    run_core* run_;
+    work_base* host_ = nullptr;   // whose scopes a coroutine runs in
+    loop_state* loop_ = nullptr;  // which runs the coroutine, and counts the job as waiting
+    run_core* blocked_ = nullptr; // the waiter's own loop
+    call_record record_;
+    outcome how_ = outcome::returned;
+    call_word word_;
+};
+
+// While it lives, what this thread runs was called by `call`.
+class waiting_call::running {
+public:
+    explicit running(waiting_call& call) noexcept;
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running();
+
+private:
+    loop_state* loop_;
+    const call_record* before_;
+};
+
+} // namespace ferry::detail

@@ -1,0 +1,246 @@
+#include <ferry/from_thread.hpp>
+
+#include <ferry/detail/call_record.hpp>
+#include <ferry/detail/futex_mutex.hpp>
+#include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/offload_core.hpp>
+#include <ferry/detail/run_core.hpp>
+#include <ferry/detail/worker_set.hpp>
+#include <ferry/errors.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <sched.h>
+#include <string>
+
+namespace ferry::detail {
+
+namespace {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+constexpr std::uint32_t most_spin_ns = 20'000;
+constexpr std::uint32_t least_spin_ns = 1'000; // less is none
+constexpr auto short_sleep = 80us;             // spinning might have paid
+constexpr int rounds_before_yield = 8;         // of looking at the clock
+
+// What spinning has brought this thread lately.
+struct spin_credit {
+    std::uint32_t budget_ns = most_spin_ns;
+    bool known = false;
+    bool alone = false; // one processor only
+};
+
+constinit thread_local spin_credit credit_of_thread{};
+
+FERRY_NOINLINE spin_credit& spin_credit_of_thread() noexcept {
+    spin_credit& credit = credit_of_thread;
+    if (!credit.known) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        credit.alone = ::sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) < 2;
+        credit.known = true;
+    }
+    return credit;
+}
+
+// Which loop's thread waits for which run: run_core::waits_for, under this lock. Taken by loops'
+// threads that block, and by the loops that answer them; workers and plain threads need none.
+constinit futex_mutex edges_lock;
+
+} // namespace
+
+// --- the lineage ---
+
+const call_record* current_lineage() noexcept {
+    if (const loop_state* loop = current_loop()) {
+        return loop->current_task != nullptr ? loop->current_task->lineage : loop->current_call;
+    }
+    const job* const running = current_job();
+    return running != nullptr && !running->abandonable_ ? running->lineage_ : nullptr;
+}
+
+void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call) {
+    for (; lineage != nullptr; lineage = lineage->parent) {
+        if (lineage->waits == &to) {
+            throw would_deadlock(std::string(call) +
+                                 ": the thread of that loop waits for what calls it here; let it "
+                                 "co_await instead of blocking, so that its loop goes on");
+        }
+    }
+}
+
+// --- the word ---
+
+// Pauses at first, for an answer that is under way; then lets others run, of which one may be the
+// loop.
+bool call_word::spin() noexcept {
+    spin_credit& credit = spin_credit_of_thread();
+    if (credit.budget_ns < least_spin_ns) {
+        return false;
+    }
+    const steady::time_point end = steady::now() + std::chrono::nanoseconds(credit.budget_ns);
+    for (int round = credit.alone ? rounds_before_yield : 0;; ++round) {
+        const bool yields = round >= rounds_before_yield;
+        for (int i = 0; i != (yields ? 1 : 32); ++i) {
+            if (word_.load(std::memory_order_acquire) == is_done) {
+                credit.budget_ns = std::min(credit.budget_ns * 2, most_spin_ns);
+                return true;
+            }
+            if (yields) {
+                thread_yield();
+            } else {
+                cpu_pause();
+            }
+        }
+        if (steady::now() >= end) {
+            credit.budget_ns /= 2;
+            return false;
+        }
+    }
+}
+
+void call_word::wait() noexcept {
+    if (word_.load(std::memory_order_acquire) == is_done || spin()) {
+        return;
+    }
+    std::uint32_t expected = running;
+    if (!word_.compare_exchange_strong(expected, parked, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+        return;
+    }
+    const steady::time_point start = steady::now();
+    while (word_.load(std::memory_order_acquire) != is_done) {
+        futex_wait(word_, parked);
+    }
+    if (steady::now() - start < short_sleep) {
+        spin_credit& credit = spin_credit_of_thread();
+        credit.budget_ns = std::clamp(credit.budget_ns * 2, 2 * least_spin_ns, most_spin_ns);
+    }
+}
+
+// --- the waiter ---
+
+bool in_job() noexcept {
+    return current_loop() == nullptr && current_job() != nullptr;
+}
+
+waiting_call::waiting_call(const char* call) {
+    if (current_loop() != nullptr) {
+        throw would_deadlock(std::string(call) +
+                             " was called on the thread of a running loop, which it would block; "
+                             "call the function there, or co_await it");
+    }
+    job* const j = current_job();
+    if (j == nullptr) {
+        throw no_event_loop(std::string(call) +
+                            " was called on a thread that runs no job of a loop; call it inside a "
+                            "job (to_thread), or pass the loop's handle as its first argument");
+    }
+    run_ = j->core_;
+    if (!j->abandonable_) {
+        host_ = static_cast<work_base*>(j);
+    }
+    record_.by = j;
+    record_.parent = current_lineage();
+    refuse_waiting_loop(record_.parent, *run_, call);
+}
+
+waiting_call::waiting_call(const char* call, const loop_handle& to)
+    : run_(&handle_access::run(to)) {
+    record_.parent = current_lineage();
+    loop_state* const own = current_loop();
+    if (own != nullptr && own->core_address() == run_) {
+        throw would_deadlock(std::string(call) +
+                             " was called on the thread of the very loop that it would wait for; "
+                             "call the function there, or co_await it");
+    }
+    refuse_waiting_loop(record_.parent, *run_, call);
+    if (own != nullptr) {
+        blocked_ = own->core_address();
+        record_.waits = blocked_;
+        block_loop(call);
+    } else {
+        record_.by = current_job();
+    }
+}
+
+// The loop of this thread will wait for another: unless that one, in the end, waits for it.
+void waiting_call::block_loop(const char* call) {
+    const std::lock_guard guard(edges_lock);
+    for (const run_core* r = run_; r != nullptr; r = r->waits_for) {
+        if (r == blocked_) {
+            throw would_deadlock(std::string(call) +
+                                 ": the thread of that loop waits for this one; of two loops one "
+                                 "at least must co_await the other instead of blocking");
+        }
+    }
+    blocked_->waits_for = run_;
+}
+
+void waiting_call::wait(bool accepted) {
+    if (accepted) {
+        word_.wait();
+    } else {
+        done(outcome::refused);
+    }
+    switch (how_) {
+    case outcome::returned: return;
+    case outcome::cancelled: throw cancelled();
+    case outcome::stopped:
+        throw task_cancelled("the coroutine that was called on the loop was cancelled there");
+    case outcome::refused:
+        throw run_finished("the run of the loop has ended, so that the call cannot be answered; "
+                           "call while the loop runs");
+    }
+}
+
+// A job that the loop waits for, and which waits for the loop.
+bool waiting_call::by_job_of_run() const noexcept {
+    return record_.by != nullptr && record_.by->core_ == run_ && !record_.by->abandonable_;
+}
+
+// --- on the loop ---
+
+scope_state* waiting_call::admit(loop_state& loop, task_record& task) noexcept {
+    if (host_ == nullptr && loop.ending_run()) {
+        return nullptr;
+    }
+    task.lineage = &record_;
+    loop_ = &loop;
+    if (by_job_of_run()) {
+        loop.job_waits();
+    }
+    return host_ != nullptr ? host_->host_task().scope : &loop.root_scope;
+}
+
+void waiting_call::stopped() noexcept {
+    done(host_ != nullptr      ? outcome::cancelled
+         : loop_->ending_run() ? outcome::refused
+                               : outcome::stopped);
+}
+
+void waiting_call::done(outcome how) noexcept {
+    if (loop_ != nullptr && by_job_of_run()) {
+        loop_->job_goes_on();
+    }
+    if (blocked_ != nullptr) {
+        const std::lock_guard guard(edges_lock);
+        blocked_->waits_for = nullptr;
+    }
+    how_ = how;
+    word_.done();
+}
+
+waiting_call::running::running(waiting_call& call) noexcept
+    : loop_(current_loop()), before_(loop_->current_call) {
+    loop_->current_call = &call.record_;
+}
+
+waiting_call::running::~running() {
+    loop_->current_call = before_;
+}
+
+} // namespace ferry::detail
