@@ -1,7 +1,9 @@
 #include <ferry/event_loop.hpp>
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/loop_watch.hpp>
 #include <ferry/detail/signal_watch.hpp>
+#include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 
 #include <optional>
@@ -96,7 +98,13 @@ int event_loop::drive(detail::child& main) {
         watch.emplace(handle(), std::move(interrupted), options_.dump_on_sigquit);
     }
     const detail::loop_watch::session watched(watch_.get());
+    detail::call_record waits; // a job that runs a loop waits for its main task
+    waits.by = detail::current_job();
+    waits.parent = detail::current_lineage();
     state_.begin_run();
+    if (waits.by != nullptr) {
+        main.record.lineage = &waits;
+    }
     loop_object_of_thread = this;
     main_scope.attach(nullptr, nullptr);
     state_.main_scope = &main_scope;

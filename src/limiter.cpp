@@ -7,21 +7,41 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <utility>
 
 namespace ferry::detail {
 
 void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
-    const std::lock_guard guard(lock_);
+    job* nested = nullptr; // it waits
+    lock_.lock();
     for (job* j = jobs.front(); j != nullptr && j->limiter_ == this; j = jobs.front()) {
         j->detail::link::unlink();
         if (waiting_ == 0 && has_room()) {
             ++borrowed_;
             admitted.push_back(j);
+        } else if (j->lineage_ != nullptr && hand_down(*j)) {
+            admitted.push_back(j);
         } else {
             j->waiting = true;
             waiters_.push_back(j);
             ++waiting_;
+            if (j->lineage_ != nullptr) {
+                nested = j;
+                break; // the others come in the next call
+            }
         }
+    }
+    lock_.unlock();
+    // Whatever happens to it meanwhile, its frame goes on on this very thread only.
+    if (nested != nullptr && refuse_if_stuck(*nested)) {
+        nested->limiter_ = nullptr; // it has no token
+        nested->fail(std::make_exception_ptr(would_deadlock(
+            nested->abandonable_
+                ? "all tokens of the limiter are held by jobs that wait for this job, and one "
+                  "that may be abandoned cannot use theirs; give it another limiter"
+                : "all tokens of the limiter are held by jobs that wait, in from_thread, for jobs "
+                  "of this limiter or of others in the same state; give nested jobs another "
+                  "limiter, or raise its total")));
     }
 }
 
@@ -53,14 +73,156 @@ bool limiter_core::withdraw(limiter_waiter& w) noexcept {
     if (!w.waiting) {
         return FERRY_PLANTED("limiter.withdraws_who_has_a_token");
     }
+    stop_waiting(w);
+    return true;
+}
+
+void limiter_core::stop_waiting(limiter_waiter& w) noexcept {
     w.waiting = false;
     w.unlink();
     --waiting_;
     if (!w.is_job) {
         borrowers_.erase(static_cast<token_waiter&>(w).borrower);
     }
-    return true;
 }
+
+// --- jobs that run for a job that waits ---
+
+namespace {
+
+const call_record* lineage_of(const limiter_waiter& w) noexcept {
+    return w.is_job ? static_cast<const job&>(w).lineage_
+                    : static_cast<const token_waiter&>(w).lineage;
+}
+
+// The limiters that somebody nested waits for; some may have none any more.
+constinit futex_mutex nested_lock;
+constinit limiter_core* nested_first = nullptr;
+constinit std::uint32_t nested_mark = 0;
+
+} // namespace
+
+bool limiter_core::lends(const call_record& r) const noexcept {
+    return r.by != nullptr && r.by->limiter_ == this && r.lent_to == nullptr;
+}
+
+void limiter_core::hand(const call_record& from, job& to) noexcept {
+    from.lent_to = &to;
+    to.has_lent = true;
+}
+
+bool limiter_core::hand_down(job& j) noexcept {
+    for (const call_record* r = j.lineage_; r != nullptr && !j.abandonable_; r = r->parent) {
+        if (lends(*r)) {
+            hand(*r, j);
+            return true;
+        }
+    }
+    return false;
+}
+
+void limiter_core::take_back(job& j, list<limiter_waiter>& lucky) noexcept {
+    const call_record* lender = j.lineage_;
+    while (lender->lent_to != &j) {
+        lender = lender->parent;
+    }
+    j.has_lent = false;
+    if (!FERRY_PLANTED("limiter.forgets_whom_it_lent_to")) {
+        lender->lent_to = nullptr;
+    }
+    for (limiter_waiter* w = waiters_.front(); w != nullptr; w = waiters_.next(w)) {
+        if (!w->is_job || static_cast<job*>(w)->abandonable_) {
+            continue;
+        }
+        for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
+            if (r == lender && lends(*r)) {
+                stop_waiting(*w);
+                hand(*lender, static_cast<job&>(*w));
+                lucky.push_back(w);
+                return;
+            }
+        }
+    }
+}
+
+// How many jobs that hold a token here, and did not lend it, wait for somebody who waits at a stuck
+// limiter.
+std::size_t limiter_core::stuck_holders() noexcept {
+    const std::uint32_t mark = ++nested_mark;
+    std::size_t count = 0;
+    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
+        if (!c->stuck_) {
+            continue;
+        }
+        for (limiter_waiter* w = c->waiters_.front(); w != nullptr; w = c->waiters_.next(w)) {
+            for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
+                if (lends(*r) && r->mark != mark) {
+                    r->mark = mark;
+                    ++count;
+                }
+            }
+        }
+    }
+    return count;
+}
+
+bool limiter_core::has_nested_waiters() noexcept {
+    for (limiter_waiter* w = waiters_.front(); w != nullptr; w = waiters_.next(w)) {
+        if (lineage_of(*w) != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool limiter_core::refuse_if_stuck(limiter_waiter& w) noexcept {
+    const std::lock_guard guard(nested_lock);
+    if (!listed_) {
+        listed_ = true;
+        next_nested_ = nested_first;
+        nested_first = this;
+    }
+    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
+        c->lock_.lock();
+        c->stuck_ = !c->has_room();
+    }
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
+            if (c->stuck_ && c->stuck_holders() < c->borrowed_) {
+                c->stuck_ = false;
+                changed = true;
+            }
+        }
+    }
+    const bool refused = w.waiting && stuck_;
+    if (refused) {
+        stop_waiting(w);
+    }
+    for (limiter_core** c = &nested_first; *c != nullptr;) {
+        limiter_core& here = **c;
+        here.listed_ = here.has_nested_waiters();
+        if (here.listed_) {
+            c = &here.next_nested_;
+        } else {
+            *c = here.next_nested_;
+        }
+        here.lock_.unlock();
+    }
+    return refused;
+}
+
+limiter_core::~limiter_core() {
+    const std::lock_guard guard(nested_lock);
+    for (limiter_core** c = &nested_first; listed_ && *c != nullptr; c = &(*c)->next_nested_) {
+        if (*c == this) {
+            *c = next_nested_;
+            break;
+        }
+    }
+}
+
+// --- tokens that come back ---
 
 void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
     while (waiting_ != 0 && (has_room() || FERRY_PLANTED("limiter.lends_too_much"))) {
@@ -105,12 +267,16 @@ void limiter_core::tell(list<limiter_waiter>& lucky) noexcept {
     telling = nullptr;
 }
 
-void limiter_core::release_job() noexcept {
+void limiter_core::release_job(job& j) noexcept {
     list<limiter_waiter> lucky;
     {
         const std::lock_guard guard(lock_);
-        --borrowed_;
-        lend_to_waiters(lucky);
+        if (j.has_lent) {
+            take_back(j, lucky);
+        } else {
+            --borrowed_;
+            lend_to_waiters(lucky);
+        }
     }
     tell(lucky);
 }
@@ -243,8 +409,13 @@ const void* capacity_limiter::acquire_operation::borrower() const noexcept {
 
 std::coroutine_handle<> capacity_limiter::acquire_operation::start() {
     link_.run = waiter->task->loop->core_address();
+    link_.lineage = waiter->task->lineage;
     if (core_->borrow(borrower(), &link_)) {
         finish();
+    } else if (link_.lineage != nullptr && core_->refuse_if_stuck(link_)) {
+        throw would_deadlock("all tokens of the limiter are held by jobs that wait for this task, "
+                             "or for others in the same state; release one first, or raise its "
+                             "total");
     }
     return std::noop_coroutine();
 }

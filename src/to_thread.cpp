@@ -164,7 +164,7 @@ void work_base::complete() noexcept {
 
 void work_base::return_token() noexcept {
     if (limiter_ != nullptr) {
-        limiter_->release_job();
+        limiter_->release_job(*this);
     } else if (other_limiter_) {
         const limiter_ref& limiter = abandonable_ ? abandon_->other_limiter_ : owner_->limiter_;
         try {

@@ -34,7 +34,8 @@ public:
     std::size_t total() const noexcept { return core_->total(); }
 
     /// Awaits a token for the current task. Cancellable: a token that arrives at that moment is
-    /// passed on. Throws `wrong_borrower` when the task holds one already. Not RAII: `release()`.
+    /// passed on. Throws `wrong_borrower` when the task holds one already, `would_deadlock` when
+    /// all who hold one wait for this. Not RAII: `release()`.
     acquire_operation acquire() noexcept;
     /// The same for anything that has an address.
     acquire_operation acquire_on_behalf_of(const void* borrower) noexcept;

@@ -23,8 +23,8 @@ struct call_record {
     job* by = nullptr;               // the job that does; a plain thread: neither
     const call_record* parent = nullptr;
 
-    mutable bool lent = false;      // the token of `by`, to a job further in
-    mutable std::uint32_t mark = 0; // see limiter.cpp
+    mutable const job* lent_to = nullptr; // who has the token of `by` meanwhile
+    mutable std::uint32_t mark = 0;       // see limiter.cpp
 };
 
 // The lineage of what this thread runs: a job, a task, or a plain function that was called from

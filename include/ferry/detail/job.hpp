@@ -36,7 +36,8 @@ struct call_record;
 
 // What may wait for a token: a job, or a coroutine (token_waiter).
 struct limiter_waiter : link {
-    bool waiting = false; // under the limiter's lock
+    bool waiting = false;  // under the limiter's lock, like the next
+    bool has_lent = false; // a job whose token is that of one in its lineage
     bool is_job = false;
 
 protected:

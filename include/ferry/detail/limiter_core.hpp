@@ -5,8 +5,23 @@
 //   release  gives back, then lends to those in front while borrowed < total
 // A waiter that is lent to owns the token from that moment; if it does not want it any more, it
 // releases it again.
+//
+// A job that waits in from_thread (a call_record says so) runs nothing meanwhile, so its token is
+// free for the jobs that run for it, one at a time:
+//   hand down  a nested job finds no room, and in its lineage a record whose job holds a token of
+//              this limiter: record not lent -> lent. No token is borrowed for it. Not for jobs
+//              that may be abandoned: they may outlive the call.
+//   take back  the nested job has ended: lent -> not lent, or on to the next that waits and has
+//              the record in its lineage
+// Nested jobs are awaited before the call they run for ends, so the token is back by then.
+//
+// What cannot end is refused. A limiter is stuck when it has no room, and each token is held by a
+// job that waits for somebody who waits, here or at another stuck limiter. Only a nested waiter can
+// bring that about, so each one that has to wait looks for it. All limiters with such waiters are
+// listed, under one lock of the process, which is taken before theirs.
 #pragma once
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/job.hpp>
 #include <ferry/statistics.hpp>
@@ -22,6 +37,7 @@ struct token_waiter : limiter_waiter {
     token_waiter() noexcept : limiter_waiter(false) {}
 
     const void* borrower = nullptr;
+    const call_record* lineage = nullptr; // who waits for it on another thread
     // Called without a lock once the token is the waiter's, on the thread that gave it.
     void (*admitted)(token_waiter*) noexcept = nullptr;
 };
@@ -37,10 +53,13 @@ public:
     // True: lent at once. Else `w` waits, if it may. Throws wrong_borrower.
     bool borrow(const void* borrower, token_waiter* w);
 
+    // A nested waiter that has to wait. True: it could do so for ever, and does not wait any more.
+    bool refuse_if_stuck(limiter_waiter& w) noexcept;
+
     // False: it does not wait any more, the token is its own.
     bool withdraw(limiter_waiter& w) noexcept;
 
-    void release_job() noexcept;
+    void release_job(job& j) noexcept;
     void release(const void* borrower); // throws wrong_borrower
 
     void set_total(std::size_t total) noexcept;
@@ -60,10 +79,17 @@ public:
     }
 
 private:
-    ~limiter_core() = default;
+    ~limiter_core();
 
     bool has_room() const noexcept { return borrowed_ < total_; }
     void lend_to_waiters(list<limiter_waiter>& lucky) noexcept;
+    void stop_waiting(limiter_waiter& w) noexcept;
+    bool lends(const call_record& r) const noexcept;
+    static void hand(const call_record& from, job& to) noexcept;
+    bool hand_down(job& j) noexcept;
+    void take_back(job& j, list<limiter_waiter>& lucky) noexcept;
+    std::size_t stuck_holders() noexcept;
+    bool has_nested_waiters() noexcept;
     static void tell(list<limiter_waiter>& lucky) noexcept;
 
     futex_mutex lock_;
@@ -74,6 +100,9 @@ private:
     list<limiter_waiter> waiters_;
     std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
     atomic<std::uint32_t> references_{1};
+    limiter_core* next_nested_ = nullptr; // under the lock of the list, like the rest
+    bool listed_ = false;
+    bool stuck_ = false;
 };
 
 } // namespace ferry::detail
