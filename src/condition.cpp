@@ -20,7 +20,7 @@ void condition::notify_all() {
 std::coroutine_handle<> condition::wait_operation::start() {
     detail::wait_list& list = condition_->waiters_;
     list.check_await(*this, "condition::wait");
-    if (mutex_->owner_ != waiter->task) {
+    if (mutex_->holding_.owner() != waiter->task) {
         throw error("condition::wait: the task does not own the mutex; lock it before");
     }
     if (!list.empty() && condition_->mutex_ != mutex_) {
@@ -28,6 +28,7 @@ std::coroutine_handle<> condition::wait_operation::start() {
                     "that wait at one time must use the same");
     }
     condition_->mutex_ = mutex_;
+    held_ = mutex_->holding_.how();
     in_condition_ = true;
     in_mutex_.owner = this;
     mutex_->in_conditions_.push_back(&in_mutex_);
@@ -43,9 +44,12 @@ void condition::wait_operation::result() {
 void condition::wait_operation::woken() noexcept {
     if (in_condition_) {
         lock_again();
-    } else {
-        finish();
+        return;
     }
+    if (mutex_->holding_.owner() == waiter->task) { // a guard that held it holds it again
+        mutex_->holding_.go_on(held_);
+    }
+    finish();
 }
 
 // Cancelled before it was notified. The stop has to wait for the mutex.
@@ -66,14 +70,14 @@ void condition::wait_operation::lock_again() noexcept {
         return;
     }
     mutex_->waiters_.push(*this);
-    if (mutex_->owner_ == nullptr) {
+    if (mutex_->holding_.free()) {
         mutex_->hand_over();
     }
 }
 
-void condition::wait_operation::mutex_destroyed() noexcept {
+void condition::wait_operation::mutex_broken(detail::breakage why) noexcept {
     mutex_ = nullptr;
-    detail::wait_list::break_waiter(*this, "mutex of a condition");
+    detail::wait_list::break_waiter(*this, "mutex of a condition", why);
 }
 
 void condition::wait_operation::part() noexcept {

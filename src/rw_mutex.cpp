@@ -3,119 +3,142 @@
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/errors.hpp>
 
-#include <algorithm>
+#include <utility>
 
 namespace ferry {
 
-bool rw_mutex::reads(const detail::task_record* task) const noexcept {
-    return std::find(readers_.begin(), readers_.end(), task) != readers_.end();
+rw_mutex::~rw_mutex() {
+    while (reader* r = readers_.pop_front()) {
+        delete r;
+    }
 }
 
-bool rw_mutex::acquire(const detail::task_record* task, bool shared) {
+void rw_mutex::holding::on_abandoned() noexcept {
+    of.abandoned_ = true;
+    of.waiters_.break_waiting(detail::breakage::abandoned);
+}
+
+rw_mutex::reader* rw_mutex::reader_of(const detail::task_record* task) const noexcept {
+    reader* r = readers_.front();
+    while (r != nullptr && r->held.owner() != task) {
+        r = readers_.next(r);
+    }
+    return r;
+}
+
+bool rw_mutex::acquire(detail::task_record& task, bool shared) {
+    if (abandoned_) {
+        detail::throw_broken("rw_mutex", detail::breakage::abandoned);
+    }
     if (!waiters_.empty() || !free_for(shared)) {
         return false;
     }
     if (shared) {
-        readers_.push_back(task);
+        admit_reader(std::make_unique<reader>(*this), task);
     } else {
-        owner_ = task;
+        writer_.take(task, ++turns_);
     }
     return true;
 }
 
+void rw_mutex::admit_reader(std::unique_ptr<reader> r, detail::task_record& task) noexcept {
+    r->held.take(task, ++turns_);
+    readers_.push_front(r.release());
+    ++reader_count_;
+}
+
 bool rw_mutex::try_lock() {
     detail::task_record* const task = detail::require_task(waiters_, "rw_mutex::try_lock");
-    return acquire(task, false);
+    return acquire(*task, false);
 }
 
 bool rw_mutex::try_lock_shared() {
     detail::task_record* const task = detail::require_task(waiters_, "rw_mutex::try_lock_shared");
-    return !reads(task) && acquire(task, true);
+    return reader_of(task) == nullptr && acquire(*task, true);
 }
 
 void rw_mutex::unlock() {
     detail::task_record* const task = detail::require_task(waiters_, "rw_mutex::unlock");
-    if (owner_ != task) {
+    if (writer_.owner() != task) {
+        if (abandoned_) {
+            return;
+        }
         throw error("rw_mutex::unlock: the calling task has not locked the mutex for itself alone; "
                     "only the task that locked it can unlock it, and what was locked with "
                     "lock_shared() needs unlock_shared()");
     }
-    owner_ = nullptr;
+    writer_.give_back();
     admit();
 }
 
 void rw_mutex::unlock_shared() {
     detail::task_record* const task = detail::require_task(waiters_, "rw_mutex::unlock_shared");
-    if (!release_reader(task)) {
+    reader* const r = reader_of(task);
+    if (r == nullptr) {
+        if (abandoned_) {
+            return;
+        }
         throw error("rw_mutex::unlock_shared: the calling task does not hold the mutex shared; "
                     "only the task that locked it can unlock it, and what was locked with lock() "
                     "needs unlock()");
     }
+    release_reader(r);
+}
+
+void rw_mutex::release_reader(reader* r) noexcept {
+    r->unlink();
+    delete r;
+    --reader_count_;
     admit();
-}
-
-bool rw_mutex::release_reader(const detail::task_record* task) noexcept {
-    // Latest first: short readings come and go.
-    const auto found = std::find(readers_.rbegin(), readers_.rend(), task);
-    if (found == readers_.rend()) {
-        return false;
-    }
-    *found = readers_.back();
-    readers_.pop_back();
-    return true;
-}
-
-// Admitting must not allocate: it happens in destructors.
-void rw_mutex::make_room_for_reader() {
-    const std::size_t needed = readers_.size() + waiters_.size() + 1;
-    if (readers_.capacity() < needed) {
-        readers_.reserve(std::max(needed, 2 * readers_.capacity()));
-    }
 }
 
 void rw_mutex::admit() noexcept {
     while (!waiters_.empty()) {
-        const lock_base& w = static_cast<lock_base&>(*waiters_.front());
+        lock_base& w = static_cast<lock_base&>(*waiters_.front());
         if (!free_for(w.shared_)) {
             return;
         }
         if (w.shared_) {
-            readers_.push_back(w.waiter->task);
+            admit_reader(std::move(w.reader_), *w.waiter->task);
         } else {
-            owner_ = w.waiter->task;
+            writer_.take(*w.waiter->task, ++turns_);
         }
         waiters_.lend_front();
     }
 }
 
-void rw_mutex::release_held(const detail::task_record* owner) noexcept {
+// By guards. What was unlocked by hand is left alone: it may be another's by now.
+void rw_mutex::release_held(std::size_t turn) noexcept {
     detail::require_thread_of_guard(waiters_, "rw_mutex::guard");
-    if (owner_ == owner) {
-        owner_ = nullptr;
+    if (writer_.held_in(turn)) {
+        writer_.give_back();
         admit();
     }
 }
 
-void rw_mutex::release_shared_held(const detail::task_record* owner) noexcept {
+void rw_mutex::release_shared_held(std::size_t turn) noexcept {
     detail::require_thread_of_guard(waiters_, "rw_mutex::shared_guard");
-    if (release_reader(owner)) {
-        admit();
+    for (reader* r = readers_.front(); r != nullptr; r = readers_.next(r)) {
+        if (r->held.held_in(turn)) {
+            release_reader(r);
+            return;
+        }
     }
 }
 
 bool rw_mutex::lock_base::ready() {
     mutex_->waiters_.check_await(*this, shared_ ? "rw_mutex::lock_shared" : "rw_mutex::lock");
-    const detail::task_record* const task = waiter->task;
-    if (mutex_->owner_ == task || mutex_->reads(task)) {
+    detail::task_record* const task = waiter->task;
+    if (mutex_->writer_.owner() == task || mutex_->reader_of(task) != nullptr) {
         throw would_deadlock("the task holds the rw_mutex that it is about to lock, and would wait "
                              "for itself for ever; unlock it first: there is no way to upgrade");
     }
-    return mutex_->acquire(task, shared_);
+    return mutex_->acquire(*task, shared_);
 }
 
 std::coroutine_handle<> rw_mutex::lock_base::start() {
     if (shared_) {
-        mutex_->make_room_for_reader();
+        reader_ = std::make_unique<reader>(*mutex_);
     }
     return wait_in(mutex_->waiters_);
 }
@@ -128,12 +151,12 @@ void rw_mutex::lock_base::try_withdraw() noexcept {
 
 rw_mutex::guard rw_mutex::scoped_lock_operation::result() {
     check_broken();
-    return guard(*mutex_, waiter->task);
+    return guard(*mutex_, mutex_->writer_.guard());
 }
 
 rw_mutex::shared_guard rw_mutex::scoped_lock_shared_operation::result() {
     check_broken();
-    return shared_guard(*mutex_, waiter->task);
+    return shared_guard(*mutex_, mutex_->reader_of(waiter->task)->held.guard());
 }
 
 } // namespace ferry

@@ -1,4 +1,5 @@
 #include <ferry/detail/operation.hpp>
+#include <ferry/detail/ownership.hpp>
 #include <ferry/detail/scope_state.hpp>
 
 #include <algorithm>
@@ -95,6 +96,12 @@ bool scope_state::encloses(const scope_state* other) const noexcept {
         }
     }
     return false;
+}
+
+void task_record::abandon_owned() noexcept {
+    while (ownership* const o = owned.pop_front()) {
+        o->owner_ended();
+    }
 }
 
 } // namespace ferry::detail

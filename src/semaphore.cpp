@@ -43,7 +43,7 @@ void semaphore::give(std::size_t n) noexcept {
     value_ += n;
 }
 
-void semaphore::release_held(const detail::task_record*) noexcept {
+void semaphore::release_held(std::size_t) noexcept {
     detail::require_thread_of_guard(waiters_, "semaphore::guard");
     if (value_ != max_) { // else somebody released it by hand
         give(1);
@@ -57,7 +57,7 @@ bool semaphore::acquire_base::ready() {
 
 semaphore::guard semaphore::scoped_acquire_operation::result() {
     check_broken();
-    return guard(*semaphore_, nullptr);
+    return guard(*semaphore_, 0);
 }
 
 } // namespace ferry

@@ -20,6 +20,15 @@ namespace {
 
 } // namespace
 
+void throw_broken(const char* object, breakage why) {
+    throw broken_await(
+        "the " + std::string(object) +
+        (why == breakage::destroyed
+             ? " was destroyed while a task awaited it; it must outlive its waiters"
+             : " was abandoned: the task that had locked it ended without unlocking it, and "
+               "nobody can lock it any more; lock it with scoped_lock(), whose guard unlocks"));
+}
+
 // --- wait_operation ---
 
 std::coroutine_handle<> wait_operation::wait_in(wait_list& where) noexcept {
@@ -30,10 +39,7 @@ std::coroutine_handle<> wait_operation::wait_in(wait_list& where) noexcept {
 void wait_operation::check_broken() {
     leave();
     if (broken_ != nullptr) {
-        const std::string object(std::exchange(broken_, nullptr));
-        throw broken_await("the " + object +
-                           " was destroyed while a task awaited it; it must "
-                           "outlive its waiters");
+        throw_broken(std::exchange(broken_, nullptr), why_);
     }
 }
 
@@ -62,9 +68,7 @@ wait_list::~wait_list() {
     while (wait_operation* w = lent_.pop_front()) {
         w->broken_ = object_; // it is on its way
     }
-    while (wait_operation* w = waiting_.front()) {
-        break_waiter(*w, object_);
-    }
+    break_waiting(breakage::destroyed);
 }
 
 void wait_list::check_thread(const char* call) {
@@ -108,9 +112,16 @@ void wait_list::lend_front() noexcept {
     w->woken();
 }
 
-void wait_list::break_waiter(wait_operation& w, const char* object) noexcept {
+void wait_list::break_waiter(wait_operation& w, const char* object, breakage why) noexcept {
     w.broken_ = object;
+    w.why_ = why;
     wake(w);
+}
+
+void wait_list::break_waiting(breakage why) noexcept {
+    while (wait_operation* w = waiting_.front()) {
+        break_waiter(*w, object_, why);
+    }
 }
 
 // --- for objects that are owned ---

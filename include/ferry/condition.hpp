@@ -22,7 +22,8 @@ struct condition_statistics {
 /// Tasks that hold a mutex wait here, without it, until another says that something changed. It
 /// belongs to the thread of the loop it was made on, or else was first used on. All tasks that
 /// wait at one time must have the same mutex. Destroyed while it is awaited, its waiters throw
-/// `broken_await`, with the mutex locked. Between tasks of one loop an `event` will often do.
+/// `broken_await`, with the mutex locked; when the mutex is destroyed or abandoned, they throw it
+/// without. Between tasks of one loop an `event` will often do.
 /// Semantics: std::condition_variable's, trio's and anyio's Condition; no spurious wake-ups.
 ///
 ///     auto guard = co_await m.scoped_lock();
@@ -89,12 +90,13 @@ private:
 
     void woken() noexcept override;
     void try_withdraw() noexcept override;
-    void mutex_destroyed() noexcept;
+    void mutex_broken(detail::breakage why) noexcept;
     void lock_again() noexcept;
     void part() noexcept;
 
     condition* condition_;
-    mutex* mutex_; // null: destroyed
+    mutex* mutex_; // null: destroyed, or abandoned
+    detail::ownership::held_as held_{};
     mutex::condition_waiter in_mutex_;
     bool in_condition_ = false;
 };

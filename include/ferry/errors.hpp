@@ -137,8 +137,8 @@ public:
     using error::error;
 };
 
-/// An awaitable of another library was destroyed before it gave a result, or one that can be
-/// awaited only once was awaited again.
+/// What is awaited will never come: it was destroyed before, or locked by a task that ended
+/// without unlocking it; or what can be awaited only once was awaited again.
 class broken_await : public error {
 public:
     using error::error;

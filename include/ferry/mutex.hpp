@@ -1,6 +1,7 @@
 // Mutual exclusion between tasks of one loop, across their awaits.
 #pragma once
 
+#include <ferry/detail/ownership.hpp>
 #include <ferry/detail/wait_list.hpp>
 
 #include <coroutine>
@@ -13,16 +14,18 @@ class condition;
 /// Of one mutex; see `mutex::statistics()`.
 struct mutex_statistics {
     bool locked = false;
-    const void* owner = nullptr; ///< the task's identity
+    const void* owner = nullptr; ///< the task's identity; null when it has ended
     std::size_t waiting = 0;     ///< tasks
+    bool abandoned = false;      ///< the owner ended without unlocking it
 };
 
 /// One task at a time, across its awaits; code that does not await needs none, as a loop runs one
 /// task at a time. Fair: `unlock` hands the mutex to the task that has waited longest, even before
-/// that runs. Owned by the task that locked it: others cannot unlock it, and a task that ends must
-/// have unlocked it. It belongs to the thread of the loop it was made on, or else was first used
-/// on. Destroyed while it is awaited, its waiters throw `broken_await`; it must outlive its guards.
-/// Semantics: trio's and anyio's Lock; std::mutex's names.
+/// that runs. Owned by the task that locked it: others cannot unlock it. When that task ends, and
+/// no guard holds the mutex, it is abandoned: who waits for it, then or later, gets `broken_await`.
+/// It belongs to the thread of the loop it was made on, or else was first used on. Destroyed while
+/// it is awaited, its waiters throw `broken_await`; it must outlive its guards. Semantics: trio's
+/// and anyio's Lock; std::mutex's names.
 ///
 ///     {
 ///         auto guard = co_await m.scoped_lock();
@@ -46,19 +49,23 @@ public:
     lock_operation lock() noexcept;
 
     /// The same, but gives a guard that unlocks when it is destroyed. It is itself the proof of
-    /// ownership: it may be moved into another task, which then unlocks.
+    /// ownership: it may be moved into another task, which then unlocks, and outlive the task that
+    /// locked.
     scoped_lock_operation scoped_lock() noexcept;
 
     /// Locks it if that needs no waiting. Throws `wrong_thread` elsewhere, `error` outside of a
-    /// task.
+    /// task, `broken_await` when it is abandoned.
     bool try_lock();
 
-    /// Throws `error` when the calling task is not the owner, `wrong_thread` elsewhere.
+    /// Throws `error` when the calling task is not the owner, `wrong_thread` elsewhere. Does
+    /// nothing when the mutex is abandoned, so that guards of the standard may go.
     void unlock();
 
-    bool locked() const noexcept { return owner_ != nullptr; }
+    bool locked() const noexcept { return !holding_.free(); }
 
-    mutex_statistics statistics() const noexcept { return {locked(), owner_, waiters_.size()}; }
+    mutex_statistics statistics() const noexcept {
+        return {locked(), holding_.owner(), waiters_.size(), holding_.abandoned()};
+    }
 
 private:
     friend class condition;
@@ -66,12 +73,20 @@ private:
     class lock_base;
     struct condition_waiter; // of a condition, whose wait will end with this mutex
 
-    bool acquire(const detail::task_record* task); // throws would_deadlock
-    void hand_over() noexcept;
-    void release_held(const detail::task_record* owner) noexcept;
+    struct holding final : detail::ownership {
+        explicit holding(mutex& m) noexcept : of(m) {}
+        void on_abandoned() noexcept override;
+        mutex& of;
+    };
 
+    bool acquire(detail::task_record& task); // throws would_deadlock, broken_await
+    void hand_over() noexcept;
+    void release_held(std::size_t turn) noexcept;
+    void break_in_conditions(detail::breakage why) noexcept;
+
+    holding holding_{*this}; // outlives the waiters, who look at it
+    std::size_t turns_ = 0;  // how often it was locked
     detail::wait_list waiters_;
-    const detail::task_record* owner_ = nullptr;
     detail::list<condition_waiter> in_conditions_;
 
 public:

@@ -55,7 +55,7 @@ private:
 
     bool take() noexcept;
     void give(std::size_t n) noexcept;
-    void release_held(const detail::task_record*) noexcept;
+    void release_held(std::size_t) noexcept;
 
     detail::wait_list waiters_;
     std::size_t value_; // not 0: nobody waits

@@ -330,4 +330,58 @@ TEST(condition, other_threads_are_refused) {
     });
 }
 
+// --- the mutex's owner ends ---
+
+TEST(condition, an_abandoned_mutex_breaks_those_who_wait_with_it) {
+    ferry::run([]() -> task<> {
+        mutex m;
+        condition c;
+        int broken = 0;
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            for (int i = 0; i != 2; ++i) {
+                group.start_soon([&]() -> task<> {
+                    co_await m.lock();
+                    const std::unique_lock guard(m, std::adopt_lock); // unlocks, to no effect
+                    try {
+                        co_await c.wait(m);
+                    } catch (const ferry::broken_await& e) {
+                        EXPECT_NE(std::string(e.what()).find("was abandoned"), std::string::npos);
+                        ++broken;
+                    }
+                });
+            }
+            co_await ferry::yield();
+            EXPECT_EQ(c.statistics().waiting, 2u);
+            group.start_soon([&]() -> task<> {
+                co_await m.lock();
+                c.notify_one(); // one waits for the mutex, one for the condition
+            });
+        });
+        EXPECT_EQ(broken, 2);
+        EXPECT_EQ(c.statistics().waiting, 0u);
+    });
+}
+
+// A guard that held the mutex before the wait holds it after, whichever task it is in.
+TEST(condition, a_guard_keeps_the_mutex_across_the_wait) {
+    ferry::run([]() -> task<> {
+        mutex m;
+        condition c;
+        std::optional<mutex::guard> elsewhere;
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                elsewhere.emplace(co_await m.scoped_lock());
+                co_await c.wait(m);
+            });
+            co_await ferry::yield();
+            auto mine = co_await m.scoped_lock();
+            c.notify_one();
+        });
+        EXPECT_TRUE(m.locked());
+        EXPECT_FALSE(m.statistics().abandoned);
+        elsewhere.reset();
+        EXPECT_FALSE(m.locked());
+    });
+}
+
 } // namespace

@@ -11,6 +11,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -388,6 +390,136 @@ TEST(mutex, lock_and_unlock_many_times_in_a_row) {
             EXPECT_TRUE(m.locked());
         }
         EXPECT_FALSE(m.locked());
+    });
+}
+
+// --- its owner ends ---
+
+TEST(mutex, an_owner_that_ends_without_unlocking_abandons_it) {
+    ferry::run([]() -> task<> {
+        mutex m;
+        std::vector<std::string> messages;
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await m.lock();
+                co_await ferry::yield(); // the others wait by then
+            });
+            for (int i = 0; i != 2; ++i) {
+                group.start_soon([&]() -> task<> {
+                    try {
+                        co_await m.lock();
+                    } catch (const ferry::broken_await& e) {
+                        messages.emplace_back(e.what());
+                    }
+                });
+            }
+            co_return;
+        });
+        EXPECT_EQ(messages.size(), 2u);
+        const auto now = m.statistics();
+        EXPECT_TRUE(now.abandoned);
+        EXPECT_TRUE(now.locked);
+        EXPECT_EQ(now.owner, nullptr);
+        EXPECT_EQ(now.waiting, 0u);
+        // And so do those who come later.
+        try {
+            auto guard = co_await m.scoped_lock();
+        } catch (const ferry::broken_await& e) {
+            messages.emplace_back(e.what());
+        }
+        EXPECT_EQ(messages.size(), 3u);
+        for (const std::string& message : messages) {
+            EXPECT_NE(message.find("the mutex was abandoned"), std::string::npos) << message;
+        }
+        EXPECT_THROW(static_cast<void>(m.try_lock()), ferry::broken_await);
+        EXPECT_NO_THROW(m.unlock());
+    });
+}
+
+// By an error, by a stop, by its end; by those who end in a group, in when_all, in a run.
+TEST(mutex, whichever_way_its_owner_ends) {
+    mutex of_two_runs;
+    EXPECT_THROW(ferry::run([&]() -> task<> {
+                     co_await of_two_runs.lock();
+                     throw 42;
+                 }),
+                 int);
+    EXPECT_TRUE(of_two_runs.statistics().abandoned);
+    ferry::run([]() -> task<> {
+        mutex stopped;
+        const auto done =
+            co_await ferry::move_on_after(std::chrono::milliseconds(0), [&]() -> task<> {
+                co_await ferry::with_task_group([&](task_group& group) -> task<> {
+                    group.start_soon([&]() -> task<> {
+                        if (!stopped.try_lock()) {
+                            co_return;
+                        }
+                        co_await ferry::sleep_forever();
+                    });
+                    co_return;
+                });
+            });
+        EXPECT_FALSE(done);
+        EXPECT_TRUE(stopped.statistics().abandoned);
+        mutex joined; // when_all awaits each as a task of its own
+        co_await ferry::when_all(joined.lock());
+        EXPECT_TRUE(joined.statistics().abandoned);
+    });
+}
+
+// It may be destroyed while it is locked, and the task that locked it may end after that.
+TEST(mutex, a_mutex_that_is_gone_is_not_abandoned) {
+    ferry::run([]() -> task<> {
+        auto m = std::make_unique<mutex>();
+        co_await m->lock();
+        m.reset();
+    });
+}
+
+TEST(mutex, a_guard_keeps_it_when_the_task_that_locked_ends) {
+    ferry::run([]() -> task<> {
+        mutex m;
+        std::string order;
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            std::optional<mutex::guard> guard;
+            auto locker =
+                group.start_soon([&]() -> task<> { guard.emplace(co_await m.scoped_lock()); });
+            co_await locker.wait();
+            const auto now = m.statistics();
+            EXPECT_TRUE(now.locked);
+            EXPECT_FALSE(now.abandoned);
+            EXPECT_EQ(now.owner, nullptr);
+            EXPECT_THROW(m.unlock(), ferry::error); // it is the guard's
+            EXPECT_FALSE(m.try_lock());
+            group.start_soon([&]() -> task<> {
+                auto mine = co_await m.scoped_lock();
+                order.push_back('2');
+            });
+            co_await ferry::yield();
+            order.push_back('1');
+            guard.reset();
+        });
+        EXPECT_EQ(order, "12");
+        EXPECT_FALSE(m.locked());
+        // The tasks of when_all, too, end before their guards.
+        {
+            auto guards = co_await ferry::when_all(m.scoped_lock());
+            EXPECT_TRUE(m.locked());
+        }
+        EXPECT_FALSE(m.locked());
+    });
+}
+
+// A guard that lost its mutex to unlock() does not unlock what was locked later.
+TEST(mutex, a_guard_unlocks_only_what_it_locked) {
+    ferry::run([]() -> task<> {
+        mutex m;
+        auto guard = co_await m.scoped_lock();
+        m.unlock();
+        co_await m.lock();
+        guard.release();
+        EXPECT_TRUE(m.locked());
+        m.unlock();
     });
 }
 

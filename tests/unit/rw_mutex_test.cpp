@@ -253,4 +253,110 @@ TEST(rw_mutex, other_threads_are_refused) {
     });
 }
 
+// --- an owner ends ---
+
+// A writer or a reader that ends without unlocking: nobody waits for ever.
+TEST(rw_mutex, an_owner_that_ends_without_unlocking_abandons_it) {
+    for (const bool shared : {false, true}) {
+        ferry::run([shared]() -> task<> {
+            rw_mutex m;
+            int broken = 0;
+            co_await ferry::with_task_group([&](task_group& group) -> task<> {
+                group.start_soon([&]() -> task<> {
+                    if (shared) {
+                        co_await m.lock_shared();
+                    } else {
+                        co_await m.lock();
+                    }
+                    co_await ferry::yield(); // the others wait by then
+                });
+                for (const bool reads : {false, true}) {
+                    group.start_soon([&, reads]() -> task<> {
+                        try {
+                            if (reads) {
+                                co_await m.lock_shared();
+                            } else {
+                                co_await m.lock();
+                            }
+                        } catch (const ferry::broken_await& e) {
+                            EXPECT_NE(std::string(e.what()).find("the rw_mutex was abandoned"),
+                                      std::string::npos);
+                            ++broken;
+                        }
+                    });
+                }
+                co_return;
+            });
+            EXPECT_EQ(broken, 2);
+            EXPECT_TRUE(m.statistics().abandoned);
+            EXPECT_EQ(m.statistics().waiting, 0u);
+            EXPECT_THROW(static_cast<void>(m.try_lock()), ferry::broken_await);
+            EXPECT_THROW(static_cast<void>(m.try_lock_shared()), ferry::broken_await);
+            EXPECT_NO_THROW(m.unlock());
+            EXPECT_NO_THROW(m.unlock_shared());
+        });
+    }
+}
+
+// Another reader still holds it then, and may unlock it.
+TEST(rw_mutex, who_holds_an_abandoned_one_can_unlock_it) {
+    ferry::run([]() -> task<> {
+        rw_mutex m;
+        co_await m.lock_shared();
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { co_await m.lock_shared(); });
+            co_return;
+        });
+        EXPECT_TRUE(m.statistics().abandoned);
+        EXPECT_EQ(m.statistics().readers, 2u);
+        m.unlock_shared();
+        EXPECT_EQ(m.statistics().readers, 1u);
+    });
+}
+
+TEST(rw_mutex, guards_keep_it_when_the_tasks_that_locked_end) {
+    ferry::run([]() -> task<> {
+        rw_mutex m;
+        std::optional<rw_mutex::shared_guard> reading;
+        std::optional<rw_mutex::guard> writing;
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { reading.emplace(co_await m.scoped_lock_shared()); });
+            co_return;
+        });
+        EXPECT_FALSE(m.statistics().abandoned);
+        EXPECT_EQ(m.statistics().readers, 1u);
+        EXPECT_FALSE(m.try_lock());
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { writing.emplace(co_await m.scoped_lock()); });
+            co_await ferry::yield();
+            EXPECT_EQ(m.statistics().waiting, 1u);
+            reading.reset();
+        });
+        EXPECT_FALSE(m.statistics().abandoned);
+        EXPECT_THROW(m.unlock(), ferry::error); // it is the guard's
+        EXPECT_FALSE(m.try_lock_shared());
+        writing.reset();
+        EXPECT_TRUE(m.try_lock());
+        m.unlock();
+    });
+}
+
+TEST(rw_mutex, a_guard_unlocks_only_what_it_locked) {
+    ferry::run([]() -> task<> {
+        rw_mutex m;
+        auto reading = co_await m.scoped_lock_shared();
+        m.unlock_shared();
+        co_await m.lock_shared();
+        reading.release();
+        EXPECT_EQ(m.statistics().readers, 1u);
+        m.unlock_shared();
+        auto writing = co_await m.scoped_lock();
+        m.unlock();
+        co_await m.lock();
+        writing.release();
+        EXPECT_NE(m.statistics().owner, nullptr);
+        m.unlock();
+    });
+}
+
 } // namespace

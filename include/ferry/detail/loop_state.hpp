@@ -94,10 +94,11 @@ public:
         }
     }
     // It has ended.
-    void task_gone(const task_record& task) noexcept {
+    void task_gone(task_record& task) noexcept {
         if (current_task == &task) {
             current_task = nullptr;
         }
+        task.let_go_of_owned();
     }
 
     // In the run's root group: it is cancelled, and waited for, when the main task has ended.

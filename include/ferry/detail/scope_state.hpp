@@ -13,6 +13,7 @@ namespace ferry::detail {
 struct call_record;
 struct operation;
 struct task_record;
+class ownership;
 
 struct scope_state : link {
     scope_state* parent = nullptr;
@@ -65,6 +66,7 @@ struct task_record {
     const char* name = nullptr;
     const call_record* lineage = nullptr; // who waits for it on another thread
     scope_state root;
+    list<ownership> owned; // what it has locked
 
     void enter(scope_state& s) noexcept {
         s.attach(scope, this);
@@ -75,6 +77,16 @@ struct task_record {
         s.detach();
     }
     bool stop_requested() const noexcept { return scope->effective; }
+
+    // It has ended: what it has not unlocked, it never will.
+    void let_go_of_owned() noexcept {
+        if (!owned.empty()) [[unlikely]] {
+            abandon_owned();
+        }
+    }
+
+private:
+    void abandon_owned() noexcept;
 };
 
 } // namespace ferry::detail

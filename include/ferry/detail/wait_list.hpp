@@ -19,6 +19,14 @@ namespace ferry::detail {
 class loop_state;
 class wait_list;
 
+// Why nobody gets an object any more.
+enum class breakage : unsigned char {
+    destroyed, // while it was awaited
+    abandoned, // the task that had locked it ended without unlocking it
+};
+
+[[noreturn]] void throw_broken(const char* object, breakage why);
+
 class wait_operation : public operation, public link {
 protected:
     wait_operation() noexcept { run = &deliver_node; }
@@ -27,7 +35,7 @@ protected:
 
     std::coroutine_handle<> wait_in(wait_list& where) noexcept;
 
-    // For result(): throws when the object was destroyed before it gave what is waited for.
+    // For result(): throws when what is waited for will never be given.
     void check_broken();
 
     // Out of the list it is in, if any.
@@ -45,7 +53,8 @@ private:
     friend class wait_list;
 
     wait_list* list_ = nullptr;    // while it waits
-    const char* broken_ = nullptr; // what was destroyed
+    const char* broken_ = nullptr; // what will never be given
+    breakage why_ = breakage::destroyed;
 };
 
 // The waiters of an object, and the loop whose thread the object belongs to: the one it was made
@@ -84,8 +93,11 @@ public:
     // waiter gets an error after all.
     void lend_front() noexcept;
 
-    // `w`, which waits here, gets an error that names `object`.
-    static void break_waiter(wait_operation& w, const char* object) noexcept;
+    // `w`, which waits in some list, gets an error that names `object`.
+    static void break_waiter(wait_operation& w, const char* object, breakage why) noexcept;
+
+    // All that wait here do. (What was lent, they have.)
+    void break_waiting(breakage why) noexcept;
 
 private:
     friend class wait_operation;
@@ -106,19 +118,19 @@ private:
 
 // A guard: holds what it was lent, and gives it back when it is destroyed, also by a stop. Movable;
 // it may travel to another task. On another thread than that of the object's loop it cannot give
-// anything back: that ends the process, with a message. `Release` gets the task that it was lent
-// to.
-template <class Object, void (Object::*Release)(const task_record*) noexcept>
+// anything back: that ends the process, with a message. `Release` gets the turn that it was made
+// with: what the object tells this lending from later ones by.
+template <class Object, void (Object::*Release)(std::size_t turn) noexcept>
 class [[nodiscard]] held {
 public:
-    held(held&& other) noexcept : object_(other.object_), owner_(other.owner_) {
+    held(held&& other) noexcept : object_(other.object_), turn_(other.turn_) {
         other.object_ = nullptr;
     }
     held& operator=(held&& other) noexcept {
         if (this != &other) {
             release();
             object_ = other.object_;
-            owner_ = other.owner_;
+            turn_ = other.turn_;
             other.object_ = nullptr;
         }
         return *this;
@@ -130,7 +142,7 @@ public:
         if (object_ != nullptr) {
             Object& from = *object_;
             object_ = nullptr;
-            (from.*Release)(owner_);
+            (from.*Release)(turn_);
         }
     }
 
@@ -141,10 +153,10 @@ public:
 private:
     friend Object;
 
-    held(Object& object, const task_record* owner) noexcept : object_(&object), owner_(owner) {}
+    held(Object& object, std::size_t turn) noexcept : object_(&object), turn_(turn) {}
 
     Object* object_;
-    const task_record* owner_;
+    std::size_t turn_;
 };
 
 // The task that runs now on the thread of `object`'s loop. Throws wrong_thread, and `error` when
