@@ -231,7 +231,6 @@ bool finally_base::clean_up(std::coroutine_handle<>& cleanup) noexcept {
         return true;
     } catch (...) {
         start_error_ = std::current_exception();
-        cleanup_failed_to_start_ = true;
         waiter->task->leave(shield_);
         return false;
     }
@@ -247,7 +246,7 @@ std::coroutine_handle<> finally_base::on_finished() noexcept {
 }
 
 std::coroutine_handle<> finally_base::conclude() noexcept {
-    if (stopped_by_ == nullptr || cleanup_threw()) {
+    if (stopped_by_ == nullptr || cleanup_error() != nullptr) {
         return resume_waiter();
     }
     // The stop goes on, from the dispatcher: frames may lie on the native stack here.
@@ -258,6 +257,17 @@ std::coroutine_handle<> finally_base::conclude() noexcept {
     };
     waiter->task->place->next = &passing_;
     return std::noop_coroutine();
+}
+
+void finally_base::throw_cleanup_error(bool work_threw) {
+    std::exception_ptr error = start_error_ != nullptr ? start_error_ : cleanup_error();
+    if (error == nullptr) {
+        return;
+    }
+    if (!work_threw) {
+        std::rethrow_exception(std::move(error));
+    }
+    waiter->task->loop->report_error(std::move(error));
 }
 
 promise_base* finally_base::on_stopped(scope_state* target) noexcept {

@@ -88,24 +88,11 @@ public:
     std::coroutine_handle<> start() { return work_.start(*waiter->task, *this); }
 
     std::conditional_t<suppresses, std::optional<wrapped_t<value_type>>, value_type> result() {
-        std::exception_ptr error = start_error_;
-        bool suppressed = false;
-        if (error == nullptr) {
-            if (task_access::result(exit_).has_error()) {
-                error = task_access::result(exit_).take_error();
-            } else if constexpr (suppresses) {
-                suppressed = task_access::result(exit_).take();
-            }
-        }
         const bool work_threw = stopped_by_ == nullptr && work_.result().has_error();
-        if (error != nullptr) {
-            if (!work_threw) {
-                std::rethrow_exception(error);
-            }
-            waiter->task->loop->report_error(std::move(error));
-        }
+        throw_cleanup_error(work_threw);
         if constexpr (suppresses) {
-            if (work_threw && suppressed) {
+            if (work_threw && start_error_ == nullptr && task_access::result(exit_).has_value() &&
+                task_access::result(exit_).take()) {
                 return std::nullopt;
             }
             return work_.result().take_wrapped();
@@ -124,7 +111,9 @@ private:
                                                         : outcome(work_.result().error()));
         return task_access::start(exit_, task, end);
     }
-    bool cleanup_threw() noexcept override { return task_access::result(exit_).has_error(); }
+    std::exception_ptr cleanup_error() noexcept override {
+        return task_access::result(exit_).error();
+    }
 
     CM* manager_;
     block_runner<B> work_;

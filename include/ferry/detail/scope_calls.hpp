@@ -177,9 +177,12 @@ protected:
     // Starts the cleanup; throws what its callable threw.
     virtual std::coroutine_handle<> start_cleanup(task_record& task, boundary& end) = 0;
 
+    // Throws the cleanup's error, if there is one. An error of the work outranks it: then it goes
+    // to the loop's error handler.
+    void throw_cleanup_error(bool work_threw);
+
     bool in_cleanup_ = false;
-    bool cleanup_failed_to_start_ = false;
-    std::exception_ptr start_error_;
+    std::exception_ptr start_error_;    // the cleanup was not started
     scope_state* stopped_by_ = nullptr; // the stop that ended the block, to be passed on
 
 private:
@@ -187,7 +190,8 @@ private:
     promise_base* on_stopped(scope_state* target) noexcept final;
     bool clean_up(std::coroutine_handle<>& cleanup) noexcept;
     std::coroutine_handle<> conclude() noexcept;
-    virtual bool cleanup_threw() noexcept = 0;
+    // Of a cleanup that was started; or null.
+    virtual std::exception_ptr cleanup_error() noexcept = 0;
 
     scope_state shield_;
     struct passing_node : node {
@@ -208,17 +212,7 @@ public:
     std::coroutine_handle<> start() { return work_.start(*waiter->task, *this); }
 
     typename body<B>::result_type result() {
-        // An error of the work outranks one of the cleanup, which is not lost either.
-        std::exception_ptr error = start_error_;
-        if (!cleanup_failed_to_start_ && cleanup_.result().has_error()) {
-            error = cleanup_.result().take_error();
-        }
-        if (error != nullptr) {
-            if (stopped_by_ != nullptr || !work_.result().has_error()) {
-                std::rethrow_exception(error);
-            }
-            waiter->task->loop->report_error(std::move(error));
-        }
+        throw_cleanup_error(stopped_by_ == nullptr && work_.result().has_error());
         return work_.result().take();
     }
 
@@ -226,7 +220,7 @@ private:
     std::coroutine_handle<> start_cleanup(task_record& task, boundary& end) override {
         return cleanup_.start(task, end);
     }
-    bool cleanup_threw() noexcept override { return cleanup_.result().has_error(); }
+    std::exception_ptr cleanup_error() noexcept override { return cleanup_.result().error(); }
 
     block_runner<B> work_;
     block_runner<C> cleanup_;
