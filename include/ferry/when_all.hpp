@@ -14,73 +14,41 @@ namespace ferry {
 namespace detail {
 
 template <class... Bs>
-class [[nodiscard]] when_all_call final : public join_operation {
+class [[nodiscard]] when_all_call final : public joined_call<join_operation, child_tuple<Bs...>> {
 public:
     using value_type = std::tuple<wrapped_t<typename body<Bs>::result_type>...>;
 
     template <class... Cs>
     explicit when_all_call(std::in_place_t, Cs&&... blocks)
-        : children_(joined_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
+        : when_all_call::joined_call(std::in_place, std::forward<Cs>(blocks)...) {}
     when_all_call(when_all_call&&) = default;
 
-    std::coroutine_handle<> start() {
-        enter();
-        std::apply([this](auto&... c) { (children::start(c, *waiter->task->loop), ...); },
-                   children_);
-        return wait_for_children();
-    }
-
     value_type result() {
-        rethrow();
+        this->rethrow();
         return std::apply([](auto&... c) { return value_type(c.result.take_wrapped()...); },
-                          children_);
+                          this->children_.get());
     }
-
-private:
-    std::coroutine_handle<> on_finished() noexcept override { return std::noop_coroutine(); }
-    promise_base* on_stopped(scope_state*) noexcept override { return nullptr; }
-
-    std::tuple<joined_child<Bs>...> children_;
 };
 
 template <class B>
-class [[nodiscard]] when_all_range_call final : public join_operation {
-    using child_type = joined_child<B>;
-
+class [[nodiscard]] when_all_range_call final
+    : public joined_call<join_operation, child_vector<B>> {
 public:
     using value_type = std::vector<wrapped_t<typename body<B>::result_type>>;
 
-    explicit when_all_range_call(std::vector<B>&& blocks) {
-        children_.reserve(blocks.size());
-        for (B& b : blocks) {
-            children_.emplace_back(std::in_place, std::move(b));
-        }
-    }
+    explicit when_all_range_call(std::vector<B>&& blocks)
+        : when_all_range_call::joined_call(std::move(blocks)) {}
     when_all_range_call(when_all_range_call&&) = default;
 
-    std::coroutine_handle<> start() {
-        enter();
-        for (child_type& c : children_) {
-            children::start(c, *waiter->task->loop);
-        }
-        return wait_for_children();
-    }
-
     value_type result() {
-        rethrow();
+        this->rethrow();
         value_type out;
-        out.reserve(children_.size());
-        for (child_type& c : children_) {
+        out.reserve(this->children_.get().size());
+        for (joined_child<B>& c : this->children_.get()) {
             out.push_back(c.result.take_wrapped());
         }
         return out;
     }
-
-private:
-    std::coroutine_handle<> on_finished() noexcept override { return std::noop_coroutine(); }
-    promise_base* on_stopped(scope_state*) noexcept override { return nullptr; }
-
-    std::vector<child_type> children_;
 };
 
 } // namespace detail

@@ -42,16 +42,35 @@ protected:
     std::size_t winner_ = none;
 
 private:
-    std::coroutine_handle<> on_finished() noexcept final { return std::noop_coroutine(); }
-    promise_base* on_stopped(scope_state*) noexcept final { return nullptr; }
-    virtual std::size_t index_of(const child& c) const noexcept = 0;
+    virtual std::size_t index_of(const child& c) noexcept = 0;
 
     void on_child_ended(child& c, ending how, std::exception_ptr error,
                         scope_state* target) noexcept final;
 };
 
+template <class Children>
+class any_call : public joined_call<any_operation, Children> {
+protected:
+    using any_call::joined_call::joined_call;
+    any_call(any_call&&) = default;
+    ~any_call() = default;
+
+private:
+    std::size_t index_of(const child& c) noexcept final {
+        std::size_t index = 0;
+        std::size_t found = 0;
+        this->children_.for_each([&](const child& mine) {
+            if (&mine == &c) {
+                found = index;
+            }
+            ++index;
+        });
+        return found;
+    }
+};
+
 template <class... Bs>
-class [[nodiscard]] when_any_call final : public any_operation {
+class [[nodiscard]] when_any_call final : public any_call<child_tuple<Bs...>> {
     using value = typename any_value<wrapped_t<typename body<Bs>::result_type>...>::type;
 
 public:
@@ -59,87 +78,50 @@ public:
 
     template <class... Cs>
     explicit when_any_call(std::in_place_t, Cs&&... blocks)
-        : children_(joined_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
+        : when_any_call::any_call(std::in_place, std::forward<Cs>(blocks)...) {}
     when_any_call(when_any_call&&) = default;
 
-    std::coroutine_handle<> start() {
-        enter();
-        std::apply([this](auto&... c) { (children::start(c, *waiter->task->loop), ...); },
-                   children_);
-        return wait_for_children();
-    }
-
     value_type result() {
-        rethrow();
+        this->rethrow();
         return take(std::index_sequence_for<Bs...>());
     }
 
 private:
-    std::size_t index_of(const child& c) const noexcept override {
-        std::size_t index = 0;
-        std::apply(
-            [&](const auto&... mine) { static_cast<void>(((&c != &mine && ++index) && ...)); },
-            children_);
-        return index;
-    }
-
     template <std::size_t... I>
     value_type take(std::index_sequence<I...>) {
         std::optional<value> out;
-        static_cast<void>(((I == winner_ ? (take_from<I>(out), true) : false) || ...));
-        return {winner_, std::move(*out)};
+        static_cast<void>(((I == this->winner_ ? (take_from<I>(out), true) : false) || ...));
+        return {this->winner_, std::move(*out)};
     }
 
     template <std::size_t I>
     void take_from(std::optional<value>& out) {
-        auto& c = std::get<I>(children_);
+        auto& c = std::get<I>(this->children_.get());
         if constexpr (std::is_same_v<value, decltype(c.result.take_wrapped())>) {
             out.emplace(c.result.take_wrapped());
         } else {
             out.emplace(std::in_place_index<I>, c.result.take_wrapped());
         }
     }
-
-    std::tuple<joined_child<Bs>...> children_;
 };
 
 template <class B>
-class [[nodiscard]] when_any_range_call final : public any_operation {
-    using child_type = joined_child<B>;
-
+class [[nodiscard]] when_any_range_call final : public any_call<child_vector<B>> {
 public:
     using value_type = when_any_result<wrapped_t<typename body<B>::result_type>>;
 
-    explicit when_any_range_call(std::vector<B>&& blocks) {
-        if (blocks.empty()) {
+    explicit when_any_range_call(std::vector<B>&& blocks)
+        : when_any_range_call::any_call(std::move(blocks)) {
+        if (this->children_.get().empty()) {
             throw std::invalid_argument("when_any of nothing would never end");
-        }
-        children_.reserve(blocks.size());
-        for (B& b : blocks) {
-            children_.emplace_back(std::in_place, std::move(b));
         }
     }
     when_any_range_call(when_any_range_call&&) = default;
 
-    std::coroutine_handle<> start() {
-        enter();
-        for (child_type& c : children_) {
-            children::start(c, *waiter->task->loop);
-        }
-        return wait_for_children();
-    }
-
     value_type result() {
-        rethrow();
-        return {winner_, children_[winner_].result.take_wrapped()};
+        this->rethrow();
+        return {this->winner_, this->children_.get()[this->winner_].result.take_wrapped()};
     }
-
-private:
-    std::size_t index_of(const child& c) const noexcept override {
-        return static_cast<std::size_t>(static_cast<const child_type*>(&c) - children_.data());
-    }
-
-    std::vector<child_type> children_;
 };
 
 } // namespace detail

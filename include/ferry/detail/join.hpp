@@ -9,6 +9,8 @@
 
 #include <coroutine>
 #include <exception>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace ferry::detail {
@@ -69,6 +71,71 @@ template <class B>
 class joined_child final : public body_child<B> {
 public:
     using body_child<B>::body_child;
+};
+
+// The children of a call that knows them beforehand: one of each kind ...
+template <class... Bs>
+class child_tuple {
+public:
+    template <class... Cs>
+    explicit child_tuple(std::in_place_t, Cs&&... blocks)
+        : children_(joined_child<Bs>(std::in_place, std::forward<Cs>(blocks))...) {}
+
+    template <class F>
+    void for_each(F f) {
+        std::apply([&f](auto&... c) { (f(c), ...); }, children_);
+    }
+    std::tuple<joined_child<Bs>...>& get() noexcept { return children_; }
+
+private:
+    std::tuple<joined_child<Bs>...> children_;
+};
+
+// ... or many of one.
+template <class B>
+class child_vector {
+public:
+    explicit child_vector(std::vector<B>&& blocks) {
+        children_.reserve(blocks.size());
+        for (B& b : blocks) {
+            children_.emplace_back(std::in_place, std::move(b));
+        }
+    }
+
+    template <class F>
+    void for_each(F f) {
+        for (joined_child<B>& c : children_) {
+            f(c);
+        }
+    }
+    std::vector<joined_child<B>>& get() noexcept { return children_; }
+
+private:
+    std::vector<joined_child<B>> children_;
+};
+
+// Starts them all at once, and waits for them. Base: a join_operation.
+template <class Base, class Children>
+class joined_call : public Base {
+public:
+    std::coroutine_handle<> start() {
+        this->enter();
+        children_.for_each([this](child& c) { children::start(c, *this->waiter->task->loop); });
+        return this->wait_for_children();
+    }
+
+protected:
+    template <class... Args>
+    explicit joined_call(Args&&... args) : children_(std::forward<Args>(args)...) {}
+    joined_call(joined_call&&) = default;
+    ~joined_call() = default;
+
+    Children children_;
+
+private:
+    // Nothing but children runs in it.
+    std::coroutine_handle<> on_finished() noexcept final { return std::noop_coroutine(); }
+    promise_base* on_stopped(scope_state*) noexcept final { return nullptr; }
 };
 
 } // namespace ferry::detail
