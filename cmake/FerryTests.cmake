@@ -5,6 +5,7 @@ find_package(GTest REQUIRED)
 
 # Environment for every test: a sanitizer's finding ends the program, with a readable stack.
 set(ferry_test_environment
+    "FERRY_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
     "ASAN_OPTIONS=allow_addr2line=1:strict_string_checks=1:detect_stack_use_after_return=0"
     "UBSAN_OPTIONS=allow_addr2line=1:print_stacktrace=1"
     "TSAN_OPTIONS=allow_addr2line=1:halt_on_error=1:second_deadlock_stack=1")

@@ -10,7 +10,8 @@
 //         ferry::task<> complete() { e.set(); co_return; } what it waits for, in the same pass
 //     };
 //
-// and is added to a list of types. What else a subject may replace stands below.
+// and is added to a list of types, for FERRY_CONFORMANCE. What else a subject may replace stands
+// below.
 #pragma once
 
 #include <ferry/backend.hpp>
@@ -23,7 +24,12 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -71,6 +77,8 @@ struct subject {
 
     bool awaited = false; // in complete(): the await is there, and was not cancelled
 
+    // What its loop sleeps in.
+    static std::unique_ptr<ferry::backend> make_backend();
     // In the test's task, before it is awaited.
     task<> set_up() { co_return; }
     // Whether the await has got to where it waits.
@@ -107,6 +115,10 @@ private:
     ferry::parking_backend park_;
     clock::time_point now_ = clock::now();
 };
+
+inline std::unique_ptr<ferry::backend> subject::make_backend() {
+    return std::make_unique<jumping_backend>();
+}
 
 struct observed {
     bool delivered = false;
@@ -246,7 +258,7 @@ void run_in_loop(moment when, outcome expected) {
     if (expected == outcome::not_applicable) {
         return;
     }
-    ferry::event_loop loop(std::make_unique<jumping_backend>(), {});
+    ferry::event_loop loop(S::make_backend(), {});
     loop.run([&] { return run_case<S>(when, expected); });
 }
 
@@ -261,29 +273,30 @@ std::string row() {
     return line + " " + S::note + " |\n";
 }
 
-template <class S>
-class awaitable : public testing::Test {};
-
-TYPED_TEST_SUITE_P(awaitable);
-
-TYPED_TEST_P(awaitable, cancelled_before) {
-    run_in_loop<TypeParam>(moment::before, TypeParam::expected.before);
-}
-TYPED_TEST_P(awaitable, cancelled_during) {
-    run_in_loop<TypeParam>(moment::during, TypeParam::expected.during);
-}
-TYPED_TEST_P(awaitable, completed_then_cancelled) {
-    run_in_loop<TypeParam>(moment::completed_first, TypeParam::expected.completed_first);
-}
-TYPED_TEST_P(awaitable, cancelled_then_completed) {
-    run_in_loop<TypeParam>(moment::cancelled_first, TypeParam::expected.cancelled_first);
-}
-TYPED_TEST_P(awaitable, cancelled_after) {
-    run_in_loop<TypeParam>(moment::after, TypeParam::expected.after);
+template <class... S>
+std::string table(testing::Types<S...>) {
+    return "| awaitable | before | during | completed, then cancelled | cancelled, then completed "
+           "| |\n|---|---|---|---|---|---|\n" +
+           (row<S>() + ...);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(awaitable, cancelled_before, cancelled_during, completed_then_cancelled,
-                            cancelled_then_completed, cancelled_after);
+// docs/conformance.md has this very table. FERRY_PRINT_CONFORMANCE=1 prints it, to be pasted.
+inline void expect_in_the_docs(const std::string& ours) {
+    if (std::getenv("FERRY_PRINT_CONFORMANCE") != nullptr) {
+        std::fputs(ours.c_str(), stdout);
+    }
+    const char* const sources = std::getenv("FERRY_SOURCE_DIR"); // CTest sets it
+    if (sources == nullptr) {
+        GTEST_SKIP() << "set FERRY_SOURCE_DIR to compare with docs/conformance.md";
+    }
+    std::ifstream file(std::filesystem::path(sources) / "docs" / "conformance.md");
+    ASSERT_TRUE(file) << sources;
+    std::stringstream text;
+    text << file.rdbuf();
+    EXPECT_NE(text.str().find(ours), std::string::npos)
+        << "docs/conformance.md does not have this table:\n"
+        << ours;
+}
 
 struct names {
     template <class S>
@@ -302,3 +315,33 @@ struct names {
 };
 
 } // namespace conformance
+
+// Makes the tests of a list of subjects, and one that looks for their table in the docs. (A macro,
+// so that they stand in the file that uses it, which CTest runs by its name.)
+#define FERRY_CONFORMANCE(suite, types)                                           \
+    template <class S>                                                            \
+    class suite : public testing::Test {};                                        \
+    TYPED_TEST_SUITE(suite, types, conformance::names);                           \
+    TYPED_TEST(suite, cancelled_before) {                                         \
+        conformance::run_in_loop<TypeParam>(conformance::moment::before,          \
+                                            TypeParam::expected.before);          \
+    }                                                                             \
+    TYPED_TEST(suite, cancelled_during) {                                         \
+        conformance::run_in_loop<TypeParam>(conformance::moment::during,          \
+                                            TypeParam::expected.during);          \
+    }                                                                             \
+    TYPED_TEST(suite, completed_then_cancelled) {                                 \
+        conformance::run_in_loop<TypeParam>(conformance::moment::completed_first, \
+                                            TypeParam::expected.completed_first); \
+    }                                                                             \
+    TYPED_TEST(suite, cancelled_then_completed) {                                 \
+        conformance::run_in_loop<TypeParam>(conformance::moment::cancelled_first, \
+                                            TypeParam::expected.cancelled_first); \
+    }                                                                             \
+    TYPED_TEST(suite, cancelled_after) {                                          \
+        conformance::run_in_loop<TypeParam>(conformance::moment::after,           \
+                                            TypeParam::expected.after);           \
+    }                                                                             \
+    TEST(suite##_table, stands_in_the_docs) {                                     \
+        conformance::expect_in_the_docs(conformance::table(types()));             \
+    }

@@ -2,6 +2,7 @@
 // The table of what each does is docs/conformance.md; a test below compares.
 #include <support/conformance.hpp>
 
+#include <ferry/async_context.hpp>
 #include <ferry/barrier.hpp>
 #include <ferry/capacity_limiter.hpp>
 #include <ferry/condition.hpp>
@@ -21,13 +22,9 @@
 #include <atomic>
 #include <chrono>
 #include <coroutine>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <mutex>
-#include <sstream>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -245,6 +242,15 @@ struct limiter_acquire : subject {
         co_await limiter.acquire();
         limiter.release();
     }
+};
+
+struct pool_run : offload {
+    static constexpr const char* name = "thread_pool::run(fn)";
+    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+    static constexpr const char* note = "as to_thread; waits for no token";
+    ferry::thread_pool pool{1};
+    auto start() { return pool.run(&gate::pass, g.get()); }
 };
 
 struct pool_shutdown : subject {
@@ -599,6 +605,49 @@ struct task_group : block {
     bool under_way() const { return e.statistics().waiting == 2; }
 };
 
+// The started task calls `started` by the hand of complete(), and then ends.
+struct group_start : block {
+    static constexpr const char* name = "task_group::start(fn)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "cancels the task, and stops when that has ended";
+    std::optional<ferry::task_status<int>> status;
+
+    auto start() {
+        return ferry::with_task_group([this](ferry::task_group& group) -> task<> {
+            const int told = co_await group.start([this](ferry::task_status<int> s) -> task<> {
+                status = s;
+                co_await e.wait();
+            });
+            EXPECT_EQ(told, 7);
+        });
+    }
+    task<> complete() {
+        if (status) {
+            status->started(7);
+        }
+        e.set();
+        co_return;
+    }
+};
+
+struct handle_wait : block {
+    static constexpr const char* name = "task_handle::wait()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note =
+        "stops waiting; the task goes on unless it is cancelled too";
+
+    auto start() {
+        return ferry::with_task_group([this](ferry::task_group& group) -> task<> {
+            auto handle = group.start_soon([this]() -> task<> { co_await e.wait(); });
+            co_await handle.wait();
+        });
+    }
+    task<> complete() {
+        e.set();
+        co_await ferry::yield(); // it ends
+    }
+};
+
 struct move_on_after : block {
     static constexpr const char* name = "move_on_after(d, block)";
     static constexpr expectation expected = withdrawn_or_delivered;
@@ -623,6 +672,15 @@ struct with_cancel_scope : block {
     void check(bool) {
         EXPECT_FALSE(scope.cancel_called());
         EXPECT_FALSE(scope.cancelled_caught());
+    }
+};
+
+struct with_own_scope : block {
+    static constexpr const char* name = "with_cancel_scope(f)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "the same";
+    auto start() {
+        return ferry::with_cancel_scope([this](ferry::cancel_scope&) { return e.wait(); });
     }
 };
 
@@ -653,6 +711,102 @@ struct finally_call : block {
         co_return;
     }
     void check(bool) { EXPECT_EQ(cleaned, 1); }
+};
+
+// --- managers: what is entered is left, once ---
+
+struct manager {
+    ferry::event* entering = nullptr; // null: it does not wait
+    ferry::event* leaving = nullptr;
+    int entered = 0;
+    int left = 0;
+
+    task<> enter() {
+        if (entering != nullptr) {
+            co_await entering->wait();
+        }
+        ++entered;
+    }
+    task<> exit(ferry::outcome) {
+        if (leaving != nullptr) {
+            co_await leaving->wait();
+        }
+        ++left;
+    }
+};
+
+struct managed : block {
+    manager m;
+
+    task<> complete() {
+        e.set();
+        other.set();
+        co_return;
+    }
+    void check(bool) { EXPECT_EQ(m.left, m.entered); }
+};
+
+inline constexpr expectation cleaned_up = {outcome::waits_then_stops, outcome::waits_then_stops,
+                                           outcome::delivers, outcome::waits_then_stops};
+
+struct with_manager : managed {
+    static constexpr const char* name = "with(manager, body)";
+    static constexpr expectation expected = cleaned_up;
+    static constexpr const char* note =
+        "the body stops, exit runs to its end in a shield, then the stop goes on";
+    auto start() {
+        m.leaving = &other;
+        return ferry::with(m, [this] { return e.wait(); });
+    }
+};
+
+struct with_manager_entering : managed {
+    static constexpr const char* name = "with(manager, body), while it enters";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops with enter: nothing is left then";
+    auto start() {
+        m.entering = &e;
+        return ferry::with(m, []() -> task<> { co_return; });
+    }
+};
+
+struct with_exit_stack : managed {
+    static constexpr const char* name = "with(async_exit_stack, body)";
+    static constexpr expectation expected = cleaned_up;
+    static constexpr const char* note = "leaves all that were entered, last first, in a shield";
+    ferry::async_exit_stack stack;
+    manager second;
+    auto start() {
+        m.leaving = &other;
+        return ferry::with(stack, [this](ferry::async_exit_stack& s) -> task<> {
+            co_await s.enter(m);
+            co_await s.enter(second);
+            co_await e.wait();
+        });
+    }
+    void check(bool) {
+        EXPECT_EQ(m.left, 1);
+        EXPECT_EQ(second.left, 1);
+    }
+};
+
+struct exit_stack_enter : managed {
+    static constexpr const char* name = "async_exit_stack::enter(manager)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops with enter: it is not left with the stack then";
+    ferry::async_exit_stack stack;
+    auto start() {
+        m.entering = &e;
+        return stack.enter(m);
+    }
+    void check(bool delivered) {
+        EXPECT_EQ(stack.size(), delivered ? 1u : 0u);
+        EXPECT_EQ(m.entered, delivered ? 1 : 0);
+    }
+    task<> use_again() {
+        co_await stack.exit(ferry::outcome());
+        EXPECT_EQ(m.left, m.entered);
+    }
 };
 
 struct stopped_as_optional : block {
@@ -691,43 +845,15 @@ struct foreign : subject {
 
 using all = testing::Types<
     sleep_for, sleep_until, sleep_forever, yield, checkpoint, to_thread, to_thread_queued,
-    to_thread_abandonable, to_new_thread, limiter_acquire, pool_shutdown, event_wait, mutex_lock,
-    mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
+    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, event_wait,
+    mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
     semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
     latch_arrive, barrier_arrive, plain_task, plain_task_that_does_not_wait, when_all_of_two,
-    when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, move_on_after, fail_after,
-    with_cancel_scope, shield, finally_call, stopped_as_optional, foreign>;
+    when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
+    move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
+    with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
+    foreign>;
 
-template <class... S>
-std::string table(testing::Types<S...>) {
-    return "| awaitable | before | during | completed, then cancelled | cancelled, then completed "
-           "| |\n|---|---|---|---|---|---|\n" +
-           (conformance::row<S>() + ...);
-}
-
-// FERRY_PRINT_CONFORMANCE=1 prints the table, to be pasted.
-TEST(conformance, the_table_in_the_docs_is_this_one) {
-    const std::string ours = table(all());
-    if (std::getenv("FERRY_PRINT_CONFORMANCE") != nullptr) {
-        std::fputs(ours.c_str(), stdout);
-    }
-    const std::filesystem::path docs =
-        std::filesystem::path(__FILE__).parent_path() / ".." / ".." / "docs" / "conformance.md";
-    std::ifstream file(docs);
-    if (!file) {
-        GTEST_SKIP() << "the sources are not here";
-    }
-    std::stringstream text;
-    text << file.rdbuf();
-    EXPECT_NE(text.str().find(ours), std::string::npos)
-        << "docs/conformance.md does not have this table:\n"
-        << ours;
-}
+FERRY_CONFORMANCE(core_conformance, all)
 
 } // namespace core_awaitables
-
-namespace conformance {
-
-INSTANTIATE_TYPED_TEST_SUITE_P(of_the_core, awaitable, core_awaitables::all, names);
-
-} // namespace conformance
