@@ -13,6 +13,8 @@
 #include <ferry/to_thread.hpp>
 #include <ferry/when_any.hpp>
 
+#include "support/sanitizers.hpp"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -24,18 +26,6 @@
 #include <thread>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__) && !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#if !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 0
-#endif
-
 namespace {
 
 using namespace std::chrono_literals;
@@ -43,7 +33,7 @@ using ferry::cancel_scope;
 using ferry::task;
 using ferry::task_group;
 
-#if FERRY_THREAD_SANITIZER_HERE || FERRY_ADDRESS_SANITIZER
+#if FERRY_TEST_THREAD_SANITIZER || FERRY_TEST_ADDRESS_SANITIZER
 constexpr int rounds = 300;
 #else
 constexpr int rounds = 2'000;
@@ -235,7 +225,7 @@ TEST(stop_stress, runs_end_while_threads_still_post) {
 }
 
 TEST(stop_stress, signals_come_at_any_moment_of_a_run) {
-#if FERRY_THREAD_SANITIZER_HERE
+#if FERRY_TEST_THREAD_SANITIZER
     GTEST_SKIP() << "ThreadSanitizer puts a signal from elsewhere off until the thread calls "
                     "something that it intercepts; a thread asleep on a futex does not.";
 #endif

@@ -1,8 +1,10 @@
 // What tests of the crossings need: to wait for a state instead of sleeping and hoping.
 #pragma once
 
+#include <ferry/cancel_scope.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
+#include <ferry/task_group.hpp>
 #include <ferry/to_thread.hpp>
 
 #include <atomic>
@@ -51,6 +53,25 @@ void block_until(Condition condition) {
 inline ferry::task<> opened(const gate& g) {
     return until([&g] { return g.is_open(); });
 }
+
+// In a task of the group.
+inline void cancel_once_open(ferry::task_group& group, ferry::cancel_scope& scope, const gate& g) {
+    group.start_soon([&scope, &g]() -> ferry::task<> {
+        co_await opened(g);
+        scope.cancel();
+    });
+}
+
+// A job that goes no further until it is let go.
+struct held_job {
+    gate started;
+    gate go_on;
+
+    void run() {
+        started.open();
+        go_on.wait();
+    }
+};
 
 // Blocks the job until it is told to stop.
 inline void wait_for_stop(const std::stop_token& token) {

@@ -3,6 +3,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 
 #include <gtest/gtest.h>
 
@@ -144,7 +145,7 @@ TEST(async_context, suppressing_an_error_gives_an_empty_optional) {
 }
 
 TEST(async_context, a_stop_cannot_be_suppressed) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         suppressing s;
         bool went_on = false;
         const auto value = co_await ferry::move_on_after(0s, [&]() -> task<> {
@@ -256,7 +257,7 @@ TEST(async_exit_stack, an_error_of_one_exit_is_what_the_next_sees) {
 
 TEST(async_exit_stack, a_cancelled_body_leaves_everything) {
     journal notes;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         const auto value = co_await ferry::move_on_after(1ms, [&]() -> task<> {
             ferry::async_exit_stack stack;
             co_await ferry::with(stack, [&](ferry::async_exit_stack& s) -> task<> {

@@ -6,8 +6,11 @@
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 #include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
+
+#include "support/reported.hpp"
 
 #include <gtest/gtest.h>
 
@@ -32,6 +35,12 @@ using namespace std::chrono_literals;
 using ferry::cancel_scope;
 using ferry::task;
 using clock_type = std::chrono::steady_clock;
+using reported::report_ints_to;
+
+// Of the loop that runs: in a test with virtual time it is ahead of the clock on the wall.
+std::chrono::steady_clock::time_point now() {
+    return ferry::event_loop::current().now();
+}
 
 task<> forever() {
     co_await ferry::sleep_forever();
@@ -138,7 +147,7 @@ TEST(cancel_scope, can_be_cancelled_before_it_is_entered) {
 }
 
 TEST(cancel_scope, is_entered_once) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
         co_await ferry::with_cancel_scope(scope, give(1));
         bool refused = false;
@@ -259,26 +268,30 @@ TEST(cancel_scope, is_cancelled_from_another_task) {
 // --- deadlines ---
 
 TEST(cancel_scope, a_deadline_cancels) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
-        const auto when = clock_type::now() + 2ms;
+        const auto when = now() + 2h;
         scope.set_deadline(when);
         EXPECT_EQ(scope.deadline(), when);
         co_await ferry::with_cancel_scope(scope, forever());
         EXPECT_TRUE(scope.cancelled_caught());
-        EXPECT_GE(clock_type::now(), when);
+        EXPECT_EQ(now(), when);
     });
 }
 
 TEST(cancel_scope, a_deadline_can_be_moved_while_it_runs) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
-        scope.set_deadline(clock_type::now() + 1h);
+        scope.set_deadline(now() + 1h);
         co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
-            scope.set_deadline(clock_type::now() + 1ms); // earlier
-            scope.set_deadline(clock_type::time_point::max());
-            co_await ferry::sleep_for(3ms);
+            scope.set_deadline(now() + 1ms);                   // earlier
+            scope.set_deadline(clock_type::time_point::max()); // removed
+            const auto start = now();
+            co_await ferry::sleep_for(3h);
+            EXPECT_EQ(now(), start + 3h);
             scope.set_timeout(1ms);
+            scope.set_deadline(start + 4h); // later
+            co_await ferry::sleep_until(start + 4h - 1ns);
             co_await ferry::sleep_forever();
         });
         EXPECT_TRUE(scope.cancelled_caught());
@@ -286,9 +299,9 @@ TEST(cancel_scope, a_deadline_can_be_moved_while_it_runs) {
 }
 
 TEST(cancel_scope, a_deadline_that_has_passed_stops_the_next_checkpoint) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
-        scope.set_deadline(clock_type::now() - 1s);
+        scope.set_deadline(now() - 1s);
         bool started = false;
         const auto got = co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
             started = true;
@@ -310,24 +323,24 @@ TEST(cancel_scope, a_deadline_that_has_passed_stops_the_next_checkpoint) {
 }
 
 TEST(cancel_scope, a_time_out_counts_from_entry) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
-        scope.set_timeout(3ms);
-        ferry::blocking_sleep_for(4ms);
+        scope.set_timeout(3s);
+        ferry::testing::jump(4s);
         bool passed = false;
-        const auto start = clock_type::now();
+        const auto start = now();
         co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
             co_await ferry::checkpoint();
             passed = true;
             co_await ferry::sleep_forever();
         });
         EXPECT_TRUE(passed);
-        EXPECT_GE(clock_type::now() - start, 3ms);
+        EXPECT_EQ(now() - start, 3s);
     });
 }
 
 TEST(cancel_scope, a_scope_that_was_left_keeps_no_timer) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         {
             const auto scope = std::make_unique<cancel_scope>();
             scope->set_timeout(1ms);
@@ -393,7 +406,7 @@ TEST(cancel_scope, a_moved_deadline_reaches_jobs_in_scopes_further_in) {
 // --- move_on_after, fail_after ---
 
 TEST(cancel_scope, move_on_after_gives_the_value_or_nothing) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         const std::optional<int> in_time = co_await ferry::move_on_after(1h, give(1));
         EXPECT_EQ(in_time, 1);
         const std::optional<int> late = co_await ferry::move_on_after(1ms, []() -> task<int> {
@@ -406,7 +419,7 @@ TEST(cancel_scope, move_on_after_gives_the_value_or_nothing) {
 
 TEST(cancel_scope, fail_after_gives_the_value_or_throws) {
     int object = 0;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         EXPECT_EQ(co_await ferry::fail_after(1h, give(1)), 1);
         int& ref = co_await ferry::fail_after(1h, [&]() -> task<int&> { co_return object; });
         EXPECT_EQ(&ref, &object);
@@ -423,7 +436,7 @@ TEST(cancel_scope, fail_after_gives_the_value_or_throws) {
 }
 
 TEST(cancel_scope, a_time_out_of_zero_lets_the_block_get_to_its_first_checkpoint) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         EXPECT_EQ(co_await ferry::move_on_after(0s, give(1)), 1);
         bool started = false;
         const auto got = co_await ferry::move_on_after(0s, [&]() -> task<> {
@@ -444,7 +457,7 @@ TEST(cancel_scope, a_time_out_of_zero_lets_the_block_get_to_its_first_checkpoint
 }
 
 TEST(cancel_scope, a_time_out_longer_than_the_clock_never_comes) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         const auto a = co_await ferry::move_on_after(std::chrono::hours::max(),
                                                      [] { return ferry::sleep_for(1ms); });
         EXPECT_TRUE(a);
@@ -456,9 +469,9 @@ TEST(cancel_scope, a_time_out_longer_than_the_clock_never_comes) {
 }
 
 TEST(cancel_scope, a_result_that_came_although_the_time_was_up_is_delivered) {
-    ferry::run([]() -> task<> {
-        const auto got = co_await ferry::move_on_after(1ms, []() -> task<int> {
-            ferry::blocking_sleep_for(3ms); // nobody sees the deadline pass
+    ferry::testing::run([]() -> task<> {
+        const auto got = co_await ferry::move_on_after(1s, []() -> task<int> {
+            ferry::testing::jump(3s); // nobody sees the deadline pass
             co_return 5;
         });
         EXPECT_EQ(got, 5);
@@ -466,7 +479,7 @@ TEST(cancel_scope, a_result_that_came_although_the_time_was_up_is_delivered) {
 }
 
 TEST(cancel_scope, an_error_of_the_block_is_not_taken_for_a_time_out) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         bool caught = false;
         try {
             co_await ferry::move_on_after(1ms, []() -> task<int> {
@@ -482,7 +495,7 @@ TEST(cancel_scope, an_error_of_the_block_is_not_taken_for_a_time_out) {
 }
 
 TEST(cancel_scope, an_outside_cancellation_is_never_taken_for_a_time_out) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope outer;
         co_await ferry::with_cancel_scope(outer, [&]() -> task<> {
             try {
@@ -528,7 +541,7 @@ TEST(cancel_scope, with_both_at_once_the_outer_one_has_it) {
 }
 
 TEST(cancel_scope, nested_time_outs_end_where_they_belong) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         bool inner_timed_out = false;
         const auto outer = co_await ferry::move_on_after(1h, [&]() -> task<int> {
             const auto inner = co_await ferry::move_on_after(1ms, forever());
@@ -571,7 +584,7 @@ TEST(cancel_scope, shield_gives_what_the_block_gives) {
 }
 
 TEST(cancel_scope, a_shield_runs_to_its_end_and_delivers) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
         int got = 0;
         co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
@@ -592,7 +605,7 @@ TEST(cancel_scope, a_shield_runs_to_its_end_and_delivers) {
 }
 
 TEST(cancel_scope, a_scope_within_a_shield_still_works) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope outer;
         bool end_of_shield = false;
         co_await ferry::with_cancel_scope(outer, [&]() -> task<> {
@@ -610,7 +623,7 @@ TEST(cancel_scope, a_scope_within_a_shield_still_works) {
 }
 
 TEST(cancel_scope, a_shielded_scope_does_not_see_the_outer_one_until_it_is_unshielded) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope outer;
         cancel_scope inner;
         bool passed = false;
@@ -646,8 +659,27 @@ TEST(cancel_scope, a_shielded_scope_sees_its_own_cancellation) {
     });
 }
 
+TEST(cancel_scope, a_deadline_of_its_own_beats_its_own_shield) {
+    ferry::testing::run([]() -> task<> {
+        cancel_scope outer;
+        cancel_scope scope;
+        scope.set_shielded(true);
+        scope.set_timeout(2h);
+        const auto start = now();
+        co_await ferry::with_cancel_scope(outer, [&]() -> task<> {
+            outer.set_timeout(1h); // not seen inside
+            co_await ferry::with_cancel_scope(scope, forever());
+            EXPECT_EQ(now(), start + 2h);
+            co_await ferry::checkpoint();
+            ADD_FAILURE();
+        });
+        EXPECT_TRUE(scope.cancelled_caught());
+        EXPECT_TRUE(outer.cancelled_caught());
+    });
+}
+
 TEST(cancel_scope, taking_a_shield_away_stops_who_sleeps_behind_it) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope outer;
         cancel_scope inner;
         inner.set_shielded(true);
@@ -711,7 +743,7 @@ TEST(cancel_scope, finally_runs_the_cleanup_after_an_error) {
 }
 
 TEST(cancel_scope, finally_runs_the_cleanup_shielded_after_a_stop) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
         bool cleaned = false;
         co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
@@ -729,7 +761,7 @@ TEST(cancel_scope, finally_runs_the_cleanup_shielded_after_a_stop) {
 }
 
 TEST(cancel_scope, finally_cleans_up_shielded_after_a_value_too) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
         bool cleaned = false;
         int got = 0;
@@ -791,13 +823,7 @@ TEST(cancel_scope, an_error_of_the_cleanup_replaces_a_stop) {
 TEST(cancel_scope, an_error_of_the_cleanup_beside_one_of_the_work_is_reported) {
     std::vector<int> reported;
     ferry::event_loop loop;
-    loop.set_error_handler([&](std::exception_ptr e) {
-        try {
-            std::rethrow_exception(e);
-        } catch (int value) {
-            reported.push_back(value);
-        }
-    });
+    report_ints_to(loop, reported);
     int caught = 0;
     loop.run([&]() -> task<> {
         try {
@@ -869,7 +895,7 @@ TEST(cancel_scope, nested_finallys_clean_up_inside_out) {
 }
 
 TEST(cancel_scope, a_time_out_within_a_cleanup_ends_only_itself) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         bool cleaned = false;
         const auto got = co_await ferry::move_on_after(1ms, [&]() -> task<> {
             co_await ferry::finally(forever(), [&]() -> task<> {
@@ -955,7 +981,7 @@ TEST(cancel_scope, a_handle_cancels_from_any_thread) {
 
 TEST(cancel_scope, a_handle_may_be_used_before_entry_and_after_the_scope_is_gone) {
     std::optional<ferry::scope_handle> kept;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         {
             cancel_scope scope;
             kept = scope.handle();

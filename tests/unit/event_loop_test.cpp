@@ -496,7 +496,7 @@ TEST(event_loop, statistics_count_and_may_be_read_by_any_thread) {
 
 TEST(event_loop, an_idle_loop_sleeps) {
     event_loop loop;
-    loop.run(ferry::sleep_for(100ms));
+    loop.run(ferry::sleep_for(30ms));
     // Spurious wake-ups aside: one sleep, and spins that soon give up.
     EXPECT_LT(loop.statistics().passes, 100u);
     EXPECT_LT(loop.statistics().sleeps, 20u);

@@ -2,6 +2,8 @@
 
 #include <ferry/detail/config.hpp>
 
+#include "support/sanitizers.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -11,15 +13,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#endif
-#if !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 0
-#endif
 
 namespace {
 
@@ -71,7 +64,7 @@ TEST(recycler, can_be_flushed_when_it_is_empty_and_used_after) {
     recycler_flush();
 }
 
-#if !FERRY_ADDRESS_SANITIZER
+#if !FERRY_TEST_ADDRESS_SANITIZER
 
 TEST(recycler, uses_a_freed_block_again) {
     void* first = recycled_allocate(100);
@@ -82,7 +75,7 @@ TEST(recycler, uses_a_freed_block_again) {
     recycler_flush();
 }
 
-#if !defined(__SANITIZE_THREAD__) && defined(__GLIBC__) && !FERRY_THREAD_SANITIZER_HERE
+#if defined(__GLIBC__) && !FERRY_TEST_THREAD_SANITIZER
 
 TEST(recycler, does_not_keep_more_than_its_cap) {
     recycler_flush();

@@ -6,6 +6,8 @@
 #include <ferry/task.hpp>
 #include <ferry/task_group.hpp>
 
+#include "support/sanitizers.hpp"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -17,18 +19,6 @@
 #include <string>
 #include <thread>
 #include <unistd.h>
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__) && !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#if !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 0
-#endif
 
 namespace {
 
@@ -116,7 +106,7 @@ TEST(run, a_signal_makes_it_throw_interrupted_with_its_number) {
 }
 
 TEST(run, a_signal_to_the_process_from_another_thread_wakes_a_sleeping_loop) {
-#if FERRY_THREAD_SANITIZER_HERE
+#if FERRY_TEST_THREAD_SANITIZER
     GTEST_SKIP() << "ThreadSanitizer puts a signal from elsewhere off until the thread calls "
                     "something that it intercepts; a thread asleep on a futex does not.";
 #endif

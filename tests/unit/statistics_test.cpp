@@ -77,19 +77,23 @@ TEST(statistics, of_a_loop_count_errors_and_abandoned_jobs) {
     event_loop loop;
     int errors = 0;
     loop.set_error_handler([&](std::exception_ptr) { ++errors; });
-    auto shared = std::make_shared<gate>();
+    auto shared = std::make_shared<crossing::held_job>();
     loop.run([&]() -> task<> {
         loop.handle().post([] { throw 1; });
         co_await until([&] { return errors == 1; });
-        auto job = ferry::owned([shared] { shared->wait(); });
-        EXPECT_FALSE(co_await ferry::move_on_after(
-            1ms, to_thread(ferry::abandon_on_cancel, ferry::moved(job))));
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            ferry::cancel_scope scope;
+            crossing::cancel_once_open(group, scope, shared->started);
+            auto job = ferry::owned([shared] { shared->run(); });
+            EXPECT_FALSE(co_await ferry::with_cancel_scope(
+                scope, to_thread(ferry::abandon_on_cancel, ferry::moved(job))));
+        });
         EXPECT_EQ(loop.statistics().jobs_abandoned, 1u);
         EXPECT_EQ(loop.statistics().jobs_outstanding, 0u);
         EXPECT_EQ(ferry::abandoned_job_count(), 1u);
     });
     EXPECT_EQ(loop.statistics().errors_reported, 1u);
-    shared->open();
+    shared->go_on.open();
     block_until([] { return ferry::abandoned_job_count() == 0; });
     EXPECT_EQ(loop.statistics().jobs_abandoned, 1u); // ever
 }
@@ -99,7 +103,7 @@ TEST(statistics, an_idle_loop_does_nothing) {
     loop.run([&]() -> task<> {
         co_await ferry::sleep_for(1ms);
         const auto before = loop.statistics();
-        co_await ferry::sleep_for(100ms);
+        co_await ferry::sleep_for(30ms);
         const auto after = loop.statistics();
         EXPECT_LE(after.sleeps - before.sleeps, 3u);
         EXPECT_LE(after.passes - before.passes, 10u);

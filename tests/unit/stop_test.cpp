@@ -8,10 +8,13 @@
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 #include <ferry/thread_pool.hpp>
 #include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
 #include <ferry/when_any.hpp>
+
+#include "support/crossing.hpp"
 
 #include <gtest/gtest.h>
 
@@ -31,9 +34,15 @@
 namespace {
 
 using namespace std::chrono_literals;
+using crossing::gate;
 using ferry::cancel_scope;
 using ferry::task;
 using ferry::task_group;
+
+// Of the loop that runs: in a test with virtual time it is ahead of the clock on the wall.
+std::chrono::steady_clock::time_point now() {
+    return ferry::event_loop::current().now();
+}
 
 // Calls a function when it is destroyed.
 class at_end {
@@ -45,19 +54,6 @@ public:
 
 private:
     std::function<void()> f_;
-};
-
-// A gate that jobs on workers wait at.
-class gate {
-public:
-    void open() {
-        open_.store(true);
-        open_.notify_all();
-    }
-    void pass() const { open_.wait(false); }
-
-private:
-    std::atomic<bool> open_{false};
 };
 
 // --- 1: cancel() sets flags and asks; it neither resumes nor destroys ---
@@ -104,8 +100,8 @@ TEST(stop, p1_1_a_task_that_cancels_itself_goes_on_to_its_next_checkpoint) {
 // --- 2: withdrawn where it can be, else told and waited for ---
 
 TEST(stop, p1_2_withdrawn_from_the_timer_heap) {
-    ferry::run([]() -> task<> {
-        const auto start = std::chrono::steady_clock::now();
+    ferry::testing::run([]() -> task<> {
+        const auto start = now();
         cancel_scope scope;
         co_await ferry::with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
@@ -115,7 +111,7 @@ TEST(stop, p1_2_withdrawn_from_the_timer_heap) {
             scope.cancel();
         });
         EXPECT_TRUE(scope.cancelled_caught());
-        EXPECT_LT(std::chrono::steady_clock::now() - start, 1min);
+        EXPECT_LT(now() - start, 1min);
     });
 }
 
@@ -125,7 +121,7 @@ TEST(stop, p1_2_withdrawn_from_a_full_limiter) {
     ferry::run([&]() -> task<> {
         co_await ferry::with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
-                co_await ferry::to_thread({.limiter = &limiter}, [&] { hold.pass(); });
+                co_await ferry::to_thread({.limiter = &limiter}, [&] { hold.wait(); });
             });
             while (limiter.statistics().borrowed != 1) {
                 co_await ferry::yield();
@@ -157,7 +153,7 @@ TEST(stop, p1_2_withdrawn_from_an_executors_queue) {
     ferry::run([&]() -> task<> {
         co_await ferry::with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
-                co_await ferry::to_thread({.executor = &pool}, [&] { hold.pass(); });
+                co_await ferry::to_thread({.executor = &pool}, [&] { hold.wait(); });
             });
             bool ran = false;
             cancel_scope scope;
@@ -262,12 +258,12 @@ TEST(stop, p1_3_what_is_ready_delivers_and_the_next_checkpoint_stops) {
 }
 
 TEST(stop, p1_3_a_sleep_that_is_over_delivers) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         cancel_scope scope;
         bool delivered = false;
         co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
             co_await ferry::with_task_group([&](task_group& group) -> task<> {
-                const auto when = std::chrono::steady_clock::now() + 1ms;
+                const auto when = now() + 1ms;
                 // Equal times: the loop makes both ready before either runs.
                 group.start_soon([&, when]() -> task<> {
                     co_await ferry::sleep_until(when);
@@ -285,17 +281,23 @@ TEST(stop, p1_3_a_sleep_that_is_over_delivers) {
 TEST(stop, p1_3_the_result_of_a_job_is_not_lost) {
     ferry::run([]() -> task<> {
         std::unique_ptr<int> got;
-        const auto in_time = co_await ferry::move_on_after(1ms, [&]() -> task<> {
-            got = co_await ferry::to_thread([] {
-                try {
-                    ferry::blocking_sleep_for(1h);
-                } catch (const ferry::cancelled&) {} // it gives a value all the same
-                return std::make_unique<int>(3);
+        gate started;
+        cancel_scope scope;
+        co_await ferry::with_task_group([&](task_group& group) -> task<> {
+            crossing::cancel_once_open(group, scope, started);
+            co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+                got = co_await ferry::to_thread([&] {
+                    started.open();
+                    try {
+                        ferry::blocking_sleep_for(1h);
+                    } catch (const ferry::cancelled&) {} // it gives a value all the same
+                    return std::make_unique<int>(3);
+                });
+                co_await ferry::checkpoint();
+                ADD_FAILURE();
             });
-            co_await ferry::checkpoint();
-            ADD_FAILURE();
         });
-        EXPECT_FALSE(in_time);
+        EXPECT_TRUE(scope.cancelled_caught());
         EXPECT_EQ(*got, 3);
     });
 }
@@ -304,7 +306,7 @@ TEST(stop, p1_3_the_result_of_a_job_is_not_lost) {
 
 TEST(stop, p1_4_frames_are_destroyed_from_the_inside_out) {
     std::vector<int> order;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         const auto inner = [&]() -> task<> {
             const at_end a([&] { order.push_back(2); });
             const at_end b([&] { order.push_back(1); });
@@ -326,7 +328,7 @@ TEST(stop, p1_4_frames_are_destroyed_from_the_inside_out) {
 
 TEST(stop, p1_4_no_catch_block_is_entered) {
     bool entered = false;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         const auto inner = [&]() -> task<> {
             try {
                 co_await ferry::sleep_forever();
@@ -374,7 +376,7 @@ TEST(stop, p1_4_destructors_run_on_the_loops_thread_and_are_told) {
 
 TEST(stop, p1_4_is_unwinding_is_the_threads_own) {
     std::atomic<bool> elsewhere{true};
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         co_await ferry::move_on_after(1ms, [&]() -> task<> {
             const at_end mark(
                 [&] { std::jthread([&] { elsewhere = ferry::is_unwinding(); }).join(); });
@@ -385,7 +387,7 @@ TEST(stop, p1_4_is_unwinding_is_the_threads_own) {
 }
 
 TEST(stop, p1_4_tasks_that_were_not_awaited_go_with_the_frame) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         int alive = 0;
         struct counted {
             explicit counted(int* n_) : n(n_) { ++*n; }
@@ -457,7 +459,7 @@ TEST(stop, p1_4_passes_every_boundary) {
 
 TEST(stop, p1_5_a_group_ends_its_children_before_the_stop_goes_on) {
     std::vector<std::string> order;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         co_await ferry::move_on_after(2ms, [&]() -> task<> {
             const at_end frame([&] { order.push_back("frame"); });
             co_await ferry::with_task_group([&](task_group& group) -> task<> {
@@ -508,7 +510,7 @@ TEST(stop, p1_5_a_group_waits_for_shielded_jobs_of_its_children) {
 
 TEST(stop, p1_5_under_finally_the_cleanup_runs_first_and_is_shielded) {
     std::vector<int> order;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         const auto in_time = co_await ferry::move_on_after(1ms, [&]() -> task<> {
             const at_end frame([&] { order.push_back(3); });
             co_await ferry::finally(
@@ -528,10 +530,10 @@ TEST(stop, p1_5_under_finally_the_cleanup_runs_first_and_is_shielded) {
 
 TEST(stop, p1_5_under_a_shield_nothing_stops_until_it_has_ended) {
     std::vector<int> order;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         const auto in_time = co_await ferry::move_on_after(1ms, [&]() -> task<> {
             co_await ferry::shield([&]() -> task<> {
-                const auto until = std::chrono::steady_clock::now() + 4ms;
+                const auto until = now() + 4ms;
                 co_await ferry::sleep_until(until);
                 order.push_back(1);
             });
@@ -727,7 +729,7 @@ TEST(stop, p1_7_a_cancel_from_the_depth_of_the_chain_itself_is_safe) {
 // --- 8: destructors that throw ---
 
 TEST(stop_death_test, p1_8_a_destructor_that_throws_ends_the_process_with_a_message) {
-    EXPECT_DEATH(ferry::run([]() -> task<> {
+    EXPECT_DEATH(ferry::testing::run([]() -> task<> {
                      co_await ferry::move_on_after(1ms, []() -> task<> {
                          const at_end mark([] { throw 42; });
                          co_await ferry::sleep_forever();
@@ -737,7 +739,7 @@ TEST(stop_death_test, p1_8_a_destructor_that_throws_ends_the_process_with_a_mess
 }
 
 TEST(stop_death_test, p1_8_also_where_an_enclosing_catch_would_take_it) {
-    EXPECT_DEATH(ferry::run([]() -> task<> {
+    EXPECT_DEATH(ferry::testing::run([]() -> task<> {
                      co_await ferry::move_on_after(1ms, []() -> task<> {
                          try {
                              const at_end mark([] { throw 42; });
@@ -749,7 +751,7 @@ TEST(stop_death_test, p1_8_also_where_an_enclosing_catch_would_take_it) {
 }
 
 TEST(stop_death_test, p1_8_also_where_the_body_would_go_on_to_an_await) {
-    EXPECT_DEATH(ferry::run([]() -> task<> {
+    EXPECT_DEATH(ferry::testing::run([]() -> task<> {
                      co_await ferry::move_on_after(1ms, []() -> task<> {
                          try {
                              const at_end mark([] { throw 42; });
@@ -762,7 +764,7 @@ TEST(stop_death_test, p1_8_also_where_the_body_would_go_on_to_an_await) {
 }
 
 TEST(stop_death_test, p1_8_also_in_a_frame_further_out) {
-    EXPECT_DEATH(ferry::run([]() -> task<> {
+    EXPECT_DEATH(ferry::testing::run([]() -> task<> {
                      const auto inner = []() -> task<> { co_await ferry::sleep_forever(); };
                      co_await ferry::move_on_after(1ms, [&]() -> task<> {
                          try {
@@ -776,7 +778,7 @@ TEST(stop_death_test, p1_8_also_in_a_frame_further_out) {
 
 TEST(stop, p1_8_a_destructor_may_throw_and_catch_within) {
     bool ran = false;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         co_await ferry::move_on_after(1ms, [&]() -> task<> {
             const at_end mark([&] {
                 try {
@@ -842,7 +844,7 @@ TEST(stop, p1_9_a_destructor_may_post) {
 TEST(stop, p1_9_a_destructor_may_release_what_others_wait_for) {
     ferry::capacity_limiter limiter(1);
     bool got_it = false;
-    ferry::run([&]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         co_await ferry::with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
                 co_await ferry::move_on_after(2ms, [&]() -> task<> {
@@ -864,7 +866,7 @@ TEST(stop, p1_9_a_destructor_may_release_what_others_wait_for) {
 }
 
 TEST(stop, p1_9_starting_a_task_in_a_group_that_ends_throws) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         bool refused = false;
         co_await ferry::move_on_after(1ms, [&]() -> task<> {
             co_await ferry::with_task_group([&](task_group& group) -> task<> {
@@ -946,7 +948,7 @@ task<> nested(int depth, int* alive) {
 }
 
 TEST(stop, p1_11_a_chain_of_200000_tasks_is_destroyed_without_growing_the_stack) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         int alive = 0;
         const auto in_time = co_await ferry::move_on_after(0s, nested(200'000, &alive));
         EXPECT_FALSE(in_time);
@@ -976,7 +978,7 @@ task<> nested_groups(int depth, int* alive) {
 }
 
 TEST(stop, p1_11_so_is_a_chain_with_boundaries) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         const auto in_time = co_await ferry::move_on_after(0s, nested_boundaries(3'000));
         EXPECT_FALSE(in_time);
         int alive = 0;

@@ -3,6 +3,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 
 #include <gtest/gtest.h>
 
@@ -142,7 +143,7 @@ TEST(task_status, a_default_one_ignores_the_call) {
 }
 
 TEST(task_status, cancelling_the_starter_cancels_the_task_and_waits_for_it) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         co_await ferry::with_task_group([](task_group& group) -> task<> {
             bool cleaned_up = false;
             auto body = [&cleaned_up](task_status<> status) -> task<> {

@@ -5,6 +5,8 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 
+#include "support/sanitizers.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -19,19 +21,7 @@ namespace {
 
 using ferry::task;
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FERRY_FEWER_AWAITS
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define FERRY_FEWER_AWAITS
-#endif
-#if defined(FERRY_FEWER_AWAITS)
-constexpr int many_awaits = 1'000'000;
-#else
-constexpr int many_awaits = 10'000'000;
-#endif
+constexpr int many_awaits = FERRY_TEST_THREAD_SANITIZER ? 1'000'000 : 10'000'000;
 
 struct counted {
     explicit counted(int* alive_) : alive(alive_) { ++*alive; }

@@ -83,10 +83,7 @@ TEST(abandon_on_cancel, the_task_leaves_at_once_and_the_job_keeps_its_token_to_i
         capacity_limiter limiter(1);
         cancel_scope scope;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(shared->started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, shared->started);
             auto job = owned([shared] {
                 shared->worker = std::this_thread::get_id();
                 shared->started.open();
@@ -126,10 +123,7 @@ TEST(abandon_on_cancel, the_exception_is_dropped_on_the_worker) {
         auto shared = std::make_shared<state>();
         cancel_scope scope;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(shared->started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, shared->started);
             auto job = owned([shared] {
                 shared->started.open();
                 shared->go_on.wait();
@@ -154,10 +148,7 @@ TEST(abandon_on_cancel, the_abandoned_job_is_told) {
         auto shared = std::make_shared<state>();
         cancel_scope scope;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(shared->started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, shared->started);
             auto job = owned([shared](std::stop_token stop) {
                 shared->started.open();
                 shared->go_on.wait();
@@ -216,10 +207,7 @@ TEST(abandon_on_cancel, the_loop_may_end_before_the_job) {
     run([shared]() -> task<> {
         cancel_scope scope;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(shared->started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, shared->started);
             auto job = owned([shared] {
                 shared->started.open();
                 shared->go_on.wait();

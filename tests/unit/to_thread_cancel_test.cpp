@@ -5,6 +5,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 
 #include "support/crossing.hpp"
 
@@ -75,10 +76,7 @@ TEST(to_thread, cancelled_while_running_its_exception_is_delivered) {
         bool caught = false;
         co_await with_task_group([&](task_group& group) -> task<> {
             gate started;
-            group.start_soon([&]() -> task<> {
-                co_await opened(started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, started);
             try {
                 co_await with_cancel_scope(scope, to_thread([&](std::stop_token stop) {
                                                started.open();
@@ -95,13 +93,21 @@ TEST(to_thread, cancelled_while_running_its_exception_is_delivered) {
 }
 
 TEST(to_thread, a_time_out_while_it_runs_holds_the_result) {
-    run([]() -> task<> {
-        const auto result =
-            co_await ferry::move_on_after(1ms, to_thread([](std::stop_token stop) {
-                                              wait_for_stop(stop); // which the time-out requests
-                                              return 7;
-                                          }));
-        EXPECT_EQ(result, 7);
+    ferry::testing::run([]() -> task<> {
+        gate started;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await opened(started);
+                ferry::testing::jump(1h);
+            });
+            const auto result = co_await ferry::move_on_after(
+                1h, to_thread([&](std::stop_token stop) {
+                    started.open();
+                    wait_for_stop(stop); // which the time-out requests
+                    return 7;
+                }));
+            EXPECT_EQ(result, 7);
+        });
     });
 }
 
@@ -122,10 +128,7 @@ TEST(to_thread, a_stop_token_comes_first_and_is_requested_on_cancel) {
         gate started;
         int delivered = 0;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, started);
             co_await with_cancel_scope(scope, [&]() -> task<> {
                 delivered = co_await to_thread([&](std::stop_token stop) {
                     started.open();
@@ -173,10 +176,7 @@ TEST(check_cancelled, throws_in_the_job_and_becomes_the_stop_of_the_scope_that_c
         cancel_scope outer;
         cancel_scope inner;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(started);
-                outer.cancel();
-            });
+            crossing::cancel_once_open(group, outer, started);
             const auto result = co_await with_cancel_scope(outer, [&]() -> task<int> {
                 co_await with_cancel_scope(inner, [&]() -> task<> {
                     try {
@@ -230,13 +230,15 @@ TEST(check_cancelled, elsewhere_than_in_a_job_it_is_not_a_worker) {
 TEST(check_cancelled, sees_a_deadline_that_the_loop_is_too_busy_to_notice) {
     run([]() -> task<> {
         gate started;
+        cancel_scope scope;
         gate seen;
         co_await with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
                 co_await opened(started);
+                scope.set_deadline(std::chrono::steady_clock::now() + 1ms);
                 seen.wait(); // blocks the loop's thread
             });
-            const auto result = co_await ferry::move_on_after(5ms, [&]() -> task<int> {
+            const auto result = co_await with_cancel_scope(scope, [&]() -> task<int> {
                 co_await to_thread([&] {
                     started.open();
                     try {
@@ -280,10 +282,7 @@ TEST(check_cancelled, blocking_sleep_for_is_woken) {
         gate started;
         cancel_scope scope;
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await opened(started);
-                scope.cancel();
-            });
+            crossing::cancel_once_open(group, scope, started);
             co_await with_cancel_scope(scope, to_thread([&] {
                                            started.open();
                                            ferry::blocking_sleep_for(24h);

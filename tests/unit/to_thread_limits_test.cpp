@@ -6,6 +6,7 @@
 #include <ferry/sleep.hpp>
 #include <ferry/statistics.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 #include <ferry/thread_pool.hpp>
 
 #include "support/crossing.hpp"
@@ -72,41 +73,37 @@ TEST(queue_timeout, bounds_the_wait_in_the_executors_queue) {
     run([]() -> task<> {
         thread_pool pool(1);
         capacity_limiter limiter(1);
-        gate started;
-        gate go_on;
+        crossing::held_job blocking;
         std::atomic<bool> ran{false};
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await pool.run([&] {
-                    started.open();
-                    go_on.wait();
-                });
-            });
-            co_await opened(started);
+            group.start_soon(
+                [&]() -> task<> { co_await pool.run(&crossing::held_job::run, &blocking); });
+            co_await opened(blocking.started);
             const to_thread_options options{
                 .limiter = &limiter, .executor = &pool, .queue_timeout = 1ms};
             EXPECT_TRUE(
                 co_await throws<ferry::queue_timeout>(to_thread(options, [&] { ran = true; })));
             EXPECT_EQ(limiter.statistics().borrowed, 0u);
             EXPECT_EQ(pool.statistics().queued, 0u);
-            EXPECT_FALSE(go_on.is_open());
-            go_on.open();
+            EXPECT_FALSE(blocking.go_on.is_open());
+            blocking.go_on.open();
         });
         EXPECT_FALSE(ran);
     });
 }
 
 TEST(queue_timeout, does_not_touch_a_job_that_started_in_time) {
-    run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         gate go_on;
         co_await with_task_group([&](task_group& group) -> task<> {
             gate started;
             group.start_soon([&]() -> task<> {
                 co_await opened(started);
-                co_await ferry::sleep_for(100ms); // longer than the time-out below
+                ferry::testing::jump(2h); // longer than the time-out below
+                co_await ferry::testing::wait_all_tasks_blocked({.ignore_jobs = true});
                 go_on.open();
             });
-            const int value = co_await to_thread({.queue_timeout = 50ms}, [&] {
+            const int value = co_await to_thread({.queue_timeout = 1h}, [&] {
                 started.open();
                 go_on.wait();
                 check_cancelled();

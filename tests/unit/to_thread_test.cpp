@@ -457,17 +457,12 @@ TEST(to_thread, cancelled_in_the_executors_queue_it_is_withdrawn_and_gives_its_t
     run([]() -> task<> {
         thread_pool pool(1);
         capacity_limiter limiter(2);
-        gate blocked;
-        gate go_on;
+        crossing::held_job blocking;
         std::atomic<bool> ran{false};
         co_await with_task_group([&](task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await pool.run([&] {
-                    blocked.open();
-                    go_on.wait();
-                });
-            });
-            co_await opened(blocked);
+            group.start_soon(
+                [&]() -> task<> { co_await pool.run(&crossing::held_job::run, &blocking); });
+            co_await opened(blocking.started);
             for (const bool abandonable : {false, true}) {
                 auto token = std::make_shared<int>(0);
                 cancel_scope scope;
@@ -484,13 +479,13 @@ TEST(to_thread, cancelled_in_the_executors_queue_it_is_withdrawn_and_gives_its_t
                 } else {
                     co_await with_cancel_scope(scope, to_thread(options, moved(job)));
                 }
-                EXPECT_FALSE(go_on.is_open()); // it did not wait for the worker
+                EXPECT_FALSE(blocking.go_on.is_open()); // it did not wait for the worker
                 EXPECT_TRUE(scope.cancelled_caught());
                 EXPECT_EQ(limiter.statistics().borrowed, 0u);
                 EXPECT_EQ(pool.statistics().queued, 0u);
                 EXPECT_EQ(token.use_count(), 1);
             }
-            go_on.open();
+            blocking.go_on.open();
         });
         EXPECT_FALSE(ran);
         EXPECT_EQ(ferry::abandoned_job_count(), 0u);

@@ -57,6 +57,7 @@ using crossing::throws;
 using crossing::until;
 using crossing::wait_for_stop;
 using ferry::abandon_on_cancel;
+using ferry::cancel_scope;
 using ferry::capacity_limiter;
 using ferry::check_cancelled;
 using ferry::moved;
@@ -67,6 +68,7 @@ using ferry::task_group;
 using ferry::thread_pool;
 using ferry::to_new_thread;
 using ferry::to_thread;
+using ferry::with_cancel_scope;
 using ferry::with_task_group;
 
 TEST(workers, have_the_name_of_the_job_and_get_theirs_back) {
@@ -140,17 +142,28 @@ TEST(workers, to_new_thread_does_not_use_the_cache) {
 
 TEST(workers, to_new_thread_is_shielded_and_can_be_abandoned) {
     run([]() -> task<> {
-        const auto value = co_await ferry::move_on_after(1ms, to_new_thread([](std::stop_token s) {
-                                                             wait_for_stop(s);
-                                                             return 4;
-                                                         }));
-        EXPECT_EQ(value, 4);
-        auto shared = std::make_shared<gate>();
-        auto job = owned([shared] { shared->wait(); });
-        EXPECT_FALSE(
-            co_await ferry::move_on_after(1ms, to_new_thread(abandon_on_cancel, moved(job))));
+        co_await with_task_group([](task_group& group) -> task<> {
+            gate started;
+            cancel_scope scope;
+            crossing::cancel_once_open(group, scope, started);
+            const auto value =
+                co_await with_cancel_scope(scope, to_new_thread([&](std::stop_token s) {
+                                               started.open();
+                                               wait_for_stop(s);
+                                               return 4;
+                                           }));
+            EXPECT_EQ(value, 4);
+        });
+        auto shared = std::make_shared<crossing::held_job>();
+        co_await with_task_group([&](task_group& group) -> task<> {
+            cancel_scope scope;
+            crossing::cancel_once_open(group, scope, shared->started);
+            auto job = owned([shared] { shared->run(); });
+            EXPECT_FALSE(
+                co_await with_cancel_scope(scope, to_new_thread(abandon_on_cancel, moved(job))));
+        });
         EXPECT_EQ(ferry::abandoned_job_count(), 1u);
-        shared->open();
+        shared->go_on.open();
         co_await until([&] { return shared.use_count() == 1; });
         co_await until([] { return ferry::abandoned_job_count() == 0; });
     });

@@ -6,7 +6,10 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
+#include <ferry/testing/run.hpp>
 #include <ferry/to_thread.hpp>
+
+#include "support/reported.hpp"
 
 #include <gtest/gtest.h>
 
@@ -26,6 +29,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ferry::task;
+using reported::report_ints_to;
 
 task<int> give(int value) {
     co_return value;
@@ -128,7 +132,7 @@ TEST(when_all, takes_offloads) {
 }
 
 TEST(when_all, the_first_error_cancels_the_others_which_are_waited_for) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         bool cleaned = false;
         int caught = 0;
         try {
@@ -161,13 +165,7 @@ TEST(when_all, further_errors_reach_the_error_handler) {
     std::vector<int> reported;
     int caught = 0;
     ferry::event_loop loop;
-    loop.set_error_handler([&](std::exception_ptr e) {
-        try {
-            std::rethrow_exception(e);
-        } catch (int value) {
-            reported.push_back(value);
-        }
-    });
+    report_ints_to(loop, reported);
     loop.run([&]() -> task<> {
         try {
             co_await ferry::when_all(fail(1), fail(2), fail(3));
@@ -194,7 +192,7 @@ TEST(when_all, a_task_that_was_awaited_before_is_an_error) {
 }
 
 TEST(when_all, cancelled_from_outside_it_stops_when_all_have_ended) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         int cleaned = 0;
         const auto one = [&]() -> task<> {
             co_await ferry::finally([] { return ferry::sleep_forever(); },
@@ -209,6 +207,28 @@ TEST(when_all, cancelled_from_outside_it_stops_when_all_have_ended) {
         });
         EXPECT_FALSE(in_time);
         EXPECT_EQ(cleaned, 3);
+    });
+}
+
+// It is not lost: it outranks the stop, which the next checkpoint brings.
+TEST(when_all, an_error_while_all_are_stopped_from_outside_is_thrown) {
+    ferry::testing::run([]() -> task<> {
+        int caught = 0;
+        const auto fails = []() -> task<> {
+            co_await ferry::stopped_as_optional(ferry::sleep_forever());
+            throw 6;
+        };
+        const auto in_time = co_await ferry::move_on_after(1s, [&]() -> task<> {
+            try {
+                co_await ferry::when_all(ferry::sleep_forever(), fails);
+            } catch (int value) {
+                caught = value;
+            }
+            co_await ferry::checkpoint();
+            ADD_FAILURE();
+        });
+        EXPECT_FALSE(in_time);
+        EXPECT_EQ(caught, 6);
     });
 }
 

@@ -6,7 +6,10 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
+#include <ferry/testing/run.hpp>
 #include <ferry/to_thread.hpp>
+
+#include "support/reported.hpp"
 
 #include <gtest/gtest.h>
 
@@ -28,6 +31,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ferry::task;
+using reported::report_ints_to;
 
 task<int> give(int value) {
     co_return value;
@@ -82,7 +86,7 @@ TEST(when_any, gives_a_variant_for_mixed_types) {
 }
 
 TEST(when_any, of_voids_gives_the_index) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         const auto got = co_await ferry::when_any(ferry::sleep_for(1h), ferry::sleep_for(1ms));
         static_assert(std::is_same_v<std::remove_const_t<decltype(got.value)>, std::monostate>);
         EXPECT_EQ(got.index, 1u);
@@ -111,7 +115,7 @@ TEST(when_any, of_an_empty_vector_is_refused) {
 }
 
 TEST(when_any, losers_are_cancelled_and_waited_for) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         int cleaned = 0;
         const auto loser = [&]() -> task<int> {
             co_await ferry::finally([] { return ferry::sleep_forever(); },
@@ -172,13 +176,7 @@ TEST(when_any, an_error_of_a_loser_goes_to_the_error_handler) {
     std::vector<int> reported;
     std::size_t index = 9;
     ferry::event_loop loop;
-    loop.set_error_handler([&](std::exception_ptr e) {
-        try {
-            std::rethrow_exception(e);
-        } catch (int value) {
-            reported.push_back(value);
-        }
-    });
+    report_ints_to(loop, reported);
     loop.run([&]() -> task<> {
         const auto got = co_await ferry::when_any(give(1), []() -> task<int> {
             co_await ferry::stopped_as_optional(never());
@@ -189,6 +187,53 @@ TEST(when_any, an_error_of_a_loser_goes_to_the_error_handler) {
     });
     EXPECT_EQ(index, 0u);
     EXPECT_EQ(reported, (std::vector<int>{5}));
+}
+
+// An error that is there before any value is thrown; one that comes after it is told, and a value
+// that comes after it is dropped.
+TEST(when_any, what_comes_after_the_first_error) {
+    std::vector<int> reported;
+    int caught = 0;
+    ferry::event_loop loop;
+    report_ints_to(loop, reported);
+    loop.run([&]() -> task<> {
+        const auto fails = [](int first_or_later) -> task<int> {
+            if (first_or_later != 1) {
+                co_await ferry::stopped_as_optional(never());
+            }
+            throw first_or_later;
+            co_return 0;
+        };
+        const auto value = []() -> task<int> {
+            co_await ferry::stopped_as_optional(never());
+            co_return 3;
+        };
+        try {
+            co_await ferry::when_any(fails(1), fails(2), value);
+        } catch (int thrown) {
+            caught = thrown;
+        }
+    });
+    EXPECT_EQ(caught, 1);
+    EXPECT_EQ(reported, (std::vector<int>{2}));
+}
+
+// A value that was first is delivered, also when the whole is cancelled meanwhile.
+TEST(when_any, a_winner_is_delivered_although_it_was_cancelled_from_outside) {
+    ferry::testing::run([]() -> task<> {
+        std::size_t index = 9;
+        const auto in_time = co_await ferry::move_on_after(1s, [&]() -> task<> {
+            const auto won = co_await ferry::when_any(give(1), []() -> task<int> {
+                co_await ferry::shield(ferry::sleep_for(2s)); // the loser takes its time
+                co_return 2;
+            });
+            index = won.index;
+            co_await ferry::checkpoint();
+            ADD_FAILURE();
+        });
+        EXPECT_FALSE(in_time);
+        EXPECT_EQ(index, 0u);
+    });
 }
 
 TEST(when_any, values_of_losers_that_took_effect_are_destroyed) {
@@ -204,7 +249,7 @@ TEST(when_any, values_of_losers_that_took_effect_are_destroyed) {
 }
 
 TEST(when_any, cancelled_from_outside_it_stops_when_all_have_ended) {
-    ferry::run([]() -> task<> {
+    ferry::testing::run([]() -> task<> {
         int cleaned = 0;
         const auto one = [&]() -> task<> {
             co_await ferry::finally([] { return ferry::sleep_forever(); },

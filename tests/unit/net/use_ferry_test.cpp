@@ -466,10 +466,7 @@ TEST(use_ferry, a_cancelled_resolution_is_left_behind) {
             cancel_scope scope;
             bool finished = false;
             co_await with_task_group([&](task_group& group) -> task<> {
-                group.start_soon([&]() -> task<> {
-                    co_await opened(names.entered);
-                    scope.cancel();
-                });
+                crossing::cancel_once_open(group, scope, names.entered);
                 co_await with_cancel_scope(scope, [&]() -> task<> {
                     static_cast<void>(
                         co_await resolver->async_resolve("blocked.test", "80", use_ferry));
