@@ -1,6 +1,8 @@
 #include <ferry/cancel_scope.hpp>
 #include <ferry/detail/foreign.hpp>
 
+#include <utility>
+
 namespace ferry::detail {
 
 void foreign_operation_base::throw_broken() {
@@ -43,12 +45,21 @@ void guest_call_base::start_soon(std::coroutine_handle<> frame) noexcept {
         start.self->record_.loop->now_runs(start.self->record_, {});
         start.frame.resume();
     };
+    counted_ = true;
+    record_.loop->guest_came();
     record_.loop->make_ready(&starting_);
+}
+
+void guest_call_base::left() noexcept {
+    if (std::exchange(counted_, false)) {
+        record_.loop->guest_left();
+    }
 }
 
 guest_call_base::~guest_call_base() {
     callback_.reset();
     scope_.reset();
+    left(); // its coroutine was destroyed
     record_.root.detach();
     record_.loop->task_gone(record_);
 }

@@ -100,7 +100,8 @@ void loop_state::begin_run() {
 // PROTOCOLS, the end of a run: (2) to (6).
 void loop_state::end_run() noexcept {
     root_scope.cancel();
-    run_while([this] { return !root_children_.empty() || jobs_ + things_ != 0; });
+    run_while([this] { return !root_children_.empty() || jobs_ + things_ + guests_ != 0; });
+    report_abandoned();
     for (node* n = core_->close(); n != nullptr;) {
         node* next = n->next;
         ready_.push(n);
@@ -156,14 +157,14 @@ void loop_state::pass() noexcept {
     }
 }
 
+// What becomes ready meanwhile waits for the next pass: the inbox, jobs and I/O get their turn.
 void loop_state::run_ready(std::size_t most) noexcept {
     loop_watch* const watched = watch;
+    const node* const last = ready_.back();
     std::size_t count = 0;
-    while (count != most) {
-        node* n = ready_.pop();
-        if (n == nullptr) {
-            break;
-        }
+    for (bool more = last != nullptr; more && count != most;) {
+        node* const n = ready_.pop();
+        more = n != last;
         ++count;
         if (const node* soon = ready_.second(); soon != nullptr && soon->ahead != nullptr) {
             fetch(soon, frame_bytes_before_job, job_bytes);

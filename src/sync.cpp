@@ -11,6 +11,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+// ThreadSanitizer puts a signal off until the thread calls something that it intercepts. A system
+// call that blocks has to be announced, or the handler does not run while the thread sleeps there.
+#if defined(__clang__) && defined(__has_feature) && __has_include(<sanitizer/linux_syscall_hooks.h>)
+#if __has_feature(thread_sanitizer)
+#include <sanitizer/linux_syscall_hooks.h>
+#define FERRY_FUTEX_HOOKS 1
+#endif
+#endif
+#if !defined(FERRY_FUTEX_HOOKS)
+#define FERRY_FUTEX_HOOKS 0
+#endif
+
 namespace ferry::detail {
 
 static_assert(sizeof(atomic<std::uint32_t>) == sizeof(std::uint32_t));
@@ -24,11 +36,26 @@ long futex(atomic<std::uint32_t>& word, int operation, std::uint32_t value,
                      FUTEX_BITSET_MATCH_ANY);
 }
 
+// One that sleeps.
+long futex_sleep(atomic<std::uint32_t>& word, int operation, std::uint32_t value,
+                 const timespec* timeout) noexcept {
+#if FERRY_FUTEX_HOOKS
+    __sanitizer_syscall_pre_futex(&word, operation, value, timeout, nullptr, 0);
+    const long result = futex(word, operation, value, timeout);
+    const int error = errno;
+    __sanitizer_syscall_post_futex(result, &word, operation, value, timeout, nullptr, 0);
+    errno = error;
+    return result;
+#else
+    return futex(word, operation, value, timeout);
+#endif
+}
+
 } // namespace
 
 void futex_wait(atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
     const int saved = errno;
-    futex(word, FUTEX_WAIT, expected, nullptr);
+    futex_sleep(word, FUTEX_WAIT, expected, nullptr);
     errno = saved;
 }
 
@@ -46,7 +73,7 @@ bool futex_wait_until(atomic<std::uint32_t>& word, std::uint32_t expected,
     when.tv_nsec = static_cast<long>(
         std::chrono::duration_cast<std::chrono::nanoseconds>(since - seconds).count());
     const int saved = errno;
-    const long result = futex(word, FUTEX_WAIT_BITSET, expected, &when);
+    const long result = futex_sleep(word, FUTEX_WAIT_BITSET, expected, &when);
     const bool in_time = result == 0 || errno != ETIMEDOUT;
     errno = saved;
     return in_time;

@@ -160,6 +160,11 @@ thread_pool::~thread_pool() {
         }
         state_->set.close();
         state_->set.drop_queued();
+    } else if (state_->set.is_own_thread()) {
+        // One of its own jobs destroys it, and cannot wait for itself: the workers, who own the
+        // state too, end by themselves.
+        state_->set.close();
+        state_->set.drop_queued();
     } else {
         state_->set.close();
         state_->set.wait_until_left(std::chrono::steady_clock::time_point::max());
@@ -174,7 +179,7 @@ task<std::vector<running_job>> thread_pool::shutdown(shutdown_options options) {
         state_->set.drop_queued();
     }
     co_await move_on_after(deadline, left_operation<state>(*state_));
-    co_return running_jobs();
+    co_return state_->set.unfinished_jobs();
 }
 
 std::vector<running_job> thread_pool::shutdown_blocking(shutdown_options options) {
@@ -189,7 +194,7 @@ std::vector<running_job> thread_pool::shutdown_blocking(shutdown_options options
         state_->set.drop_queued();
     }
     state_->set.wait_until_left(deadline);
-    return running_jobs();
+    return state_->set.unfinished_jobs();
 }
 
 std::size_t thread_pool::size() const noexcept {

@@ -38,10 +38,6 @@ namespace detail {
 
 namespace {
 
-// Abandoned jobs that still run, for the count and the report at the end of a run.
-constinit futex_mutex abandoned_lock;
-constinit std::size_t abandoned_count = 0;
-
 // Runs each job on a thread of its own.
 class new_thread_executor final : public executor {
 public:
@@ -109,6 +105,9 @@ void work_base::executed(verdict v, void (*invoke)(work_base&),
     } else if ((word & queue_timeout_bit) != 0) {
         how_ = job_outcome::timed_out;
     } else {
+        if (abandonable_) {
+            abandon_->started();
+        }
         call(invoke);
     }
     let_go(*this);
@@ -304,7 +303,7 @@ bool offload_operation::withdraw() noexcept {
     if (work_->limiter_ != nullptr && work_->limiter_->withdraw(*work_)) {
         return true;
     }
-    if (work_->executor_->try_withdraw(*work_)) {
+    if (!work_->taken_.load(std::memory_order_relaxed) && work_->executor_->try_withdraw(*work_)) {
         work_->return_token();
         return true;
     }
@@ -405,31 +404,6 @@ void offload_operation::came_back() noexcept {
     deliver();
 }
 
-void abandon_state::enlist(work_base&) noexcept {
-    {
-        const std::lock_guard guard(abandoned_lock);
-        ++abandoned_count;
-    }
-    if (limiter_) {
-        limiter_->abandoned_job_holds();
-    }
-}
-
-void abandon_state::delist() noexcept {
-    {
-        const std::lock_guard guard(abandoned_lock);
-        --abandoned_count;
-    }
-    if (limiter_) {
-        limiter_->abandoned_job_released();
-    }
-}
-
 } // namespace detail
-
-std::size_t abandoned_job_count() noexcept {
-    const std::lock_guard guard(detail::abandoned_lock);
-    return detail::abandoned_count;
-}
 
 } // namespace ferry

@@ -37,6 +37,12 @@ bool several_processors() noexcept {
 
 } // namespace
 
+std::int64_t coarse_now() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+}
+
 // What a worker runs, for whoever looks: one writer, a sequence that is odd while it writes.
 class job_card {
 public:
@@ -71,12 +77,6 @@ public:
     }
 
 private:
-    static std::int64_t coarse_now() noexcept {
-        timespec now{};
-        ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-        return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
-    }
-
     std::atomic<std::uint32_t> sequence_{0};
     std::atomic<std::uint64_t> name_[2] = {};
     std::atomic<const char*> file_{""};
@@ -141,6 +141,11 @@ FERRY_NOINLINE void worker_finishing(job& ended) noexcept {
         ended.ahead = before;
         before = &ended;
     }
+}
+
+int thread_number() noexcept {
+    const worker* self = this_worker();
+    return self != nullptr ? self->thread : ::gettid();
 }
 
 void worker_thread_name(const char* name) noexcept {
@@ -220,11 +225,13 @@ void worker_set::submit(job& j) {
     if (worker* self = this_worker();
         self != nullptr && self->set == this && self->finishing && self->turn == nullptr) {
         self->turn = &j;
+        j.taken_.store(true, std::memory_order_relaxed);
         return;
     }
     if (queue_size_.load(std::memory_order_relaxed) == 0 &&
         spinner_.load(std::memory_order_relaxed) != nullptr) {
         if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
+            j.taken_.store(true, std::memory_order_relaxed);
             if (FERRY_PLANTED("worker_set.fills_the_slot_late")) {
                 w->word.store(1, std::memory_order_release);
                 w->slot = &j;
@@ -240,7 +247,7 @@ void worker_set::submit(job& j) {
         lock_.unlock();
         throw executor_closed("the thread_pool was shut down");
     }
-    enqueue(j);
+    enqueue(j, queue_time());
     const hand_over what = choose();
     lock_.unlock();
     wake_or_start(what);
@@ -263,8 +270,9 @@ void worker_set::submit_chain(list<job>& jobs) {
         lock_.unlock();
         throw executor_closed("the thread_pool was shut down");
     }
+    const std::int64_t now = queue_time();
     while (job* j = jobs.pop_front()) {
-        enqueue(*j);
+        enqueue(*j, now);
     }
     const hand_over what = choose();
     lock_.unlock();
@@ -282,8 +290,15 @@ bool worker_set::try_withdraw(job& j) noexcept {
     return true;
 }
 
-void worker_set::enqueue(job& j) noexcept {
+// Only a pool tells what is queued; the cache saves the look at the clock.
+std::int64_t worker_set::queue_time() const noexcept {
+    return limits_ != nullptr ? coarse_now() : 0;
+}
+
+void worker_set::enqueue(job& j, std::int64_t now) noexcept {
     j.queued_ = true;
+    j.taken_.store(false, std::memory_order_relaxed);
+    j.queued_at_ = now;
     queue_.push_back(&j);
     queue_size_.store(queue_size_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
@@ -292,6 +307,7 @@ job* worker_set::dequeue() noexcept {
     job* j = queue_.pop_front();
     if (j != nullptr) {
         j->queued_ = false;
+        j->taken_.store(true, std::memory_order_relaxed);
         queue_size_.store(queue_size_.load(std::memory_order_relaxed) - 1,
                           std::memory_order_relaxed);
     }
@@ -381,6 +397,7 @@ void worker_set::start_failed(job* first, int error) noexcept {
     searching_ = false;
     if (threads_ != 0) {
         first->queued_ = true;
+        first->taken_.store(false, std::memory_order_relaxed);
         queue_.push_front(first);
         queue_size_.store(queue_size_.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
@@ -448,7 +465,7 @@ job* worker_set::next_job(worker& self) noexcept {
         lock_.lock();
         if (attended() && running() > 1) { // another drains the queue
             if (mine != nullptr) {
-                enqueue(*mine);
+                enqueue(*mine, queue_time());
             }
             return sit(self);
         }
@@ -459,7 +476,7 @@ job* worker_set::next_job(worker& self) noexcept {
     }
     if (mine != nullptr) { // what was queued before it comes first
         const std::lock_guard guard(lock_);
-        enqueue(*mine);
+        enqueue(*mine, queue_time());
         return dequeue();
     }
     if (queue_size_.load(std::memory_order_relaxed) != 0) {
@@ -743,15 +760,35 @@ bool worker_set::is_own_thread() const noexcept {
     return self != nullptr && self->set == this;
 }
 
-std::vector<running_job> worker_set::running_jobs() {
-    std::vector<running_job> out;
-    const std::lock_guard guard(lock_);
-    for (worker* w = workers_; w != nullptr; w = w->after) {
+void worker_set::add_running(std::vector<running_job>& out) const {
+    for (const worker* w = workers_; w != nullptr; w = w->after) {
         running_job one;
         if (w->card.read(one)) {
             one.thread = w->thread;
             out.push_back(std::move(one));
         }
+    }
+}
+
+std::vector<running_job> worker_set::running_jobs() {
+    std::vector<running_job> out;
+    const std::lock_guard guard(lock_);
+    add_running(out);
+    return out;
+}
+
+std::vector<running_job> worker_set::unfinished_jobs() {
+    std::vector<running_job> out;
+    const std::lock_guard guard(lock_);
+    add_running(out);
+    for (const job* j = queue_.front(); j != nullptr; j = queue_.next(j)) {
+        running_job one;
+        one.name = j->name();
+        one.file = j->where_.file_name();
+        one.line = j->where_.line();
+        one.age = std::chrono::nanoseconds(coarse_now() - j->queued_at_);
+        one.started = false;
+        out.push_back(std::move(one));
     }
     return out;
 }

@@ -1,6 +1,8 @@
 // What ferry throws. A message says what happened and what to call instead.
 #pragma once
 
+#include <ferry/statistics.hpp>
+
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -142,6 +144,18 @@ public:
 class broken_await : public error {
 public:
     using error::error;
+};
+
+/// A run has ended, and abandoned jobs of it still run: what its loop's error handler is told then.
+class jobs_left_behind : public error {
+public:
+    jobs_left_behind(const std::string& what, std::vector<running_job> jobs)
+        : error(what), jobs_(std::move(jobs)) {}
+
+    const std::vector<running_job>& jobs() const noexcept { return jobs_; }
+
+private:
+    std::vector<running_job> jobs_;
 };
 
 /// The object belongs to the parent process.

@@ -39,13 +39,14 @@ struct limiter_statistics {
     std::vector<const void*> borrowers; ///< the named ones, in no particular order
 };
 
-/// A job that runs now, as its worker published it.
+/// A job that runs now, as its worker published it, or one that was to run.
 struct running_job {
     std::string name;      ///< from the options, or empty
     const char* file = ""; ///< where it is awaited
     std::uint32_t line = 0;
-    std::chrono::nanoseconds age{}; ///< since it was started; to a few milliseconds
-    int thread = 0;                 ///< the worker's number in the system, as `ps -L` shows it
+    std::chrono::nanoseconds age{}; ///< since it was started, or queued; to a few milliseconds
+    int thread = 0;      ///< the worker's number in the system, as `ps -L` shows it; 0: not started
+    bool started = true; ///< false: it still waits for a worker
 };
 
 worker_statistics thread_cache_statistics() noexcept;
@@ -55,5 +56,8 @@ std::vector<running_job> thread_cache_jobs();
 
 /// Abandoned jobs that still run, in the whole process.
 std::size_t abandoned_job_count() noexcept;
+
+/// The same, one by one.
+std::vector<running_job> abandoned_jobs();
 
 } // namespace ferry

@@ -36,7 +36,8 @@ struct shutdown_options {
 /// first served. An executor: name it in the options of `to_thread`, or call `run`. Jobs may come
 /// from any number of loops. All calls from any thread. Its destructor, on a plain thread, runs
 /// what is queued and waits, for abandoned jobs too; on a running loop's thread it does not block:
-/// it drops what is queued, and the loop's run waits for the rest.
+/// it drops what is queued, and the loop's run waits for the rest. Destroyed by one of its own jobs
+/// it drops what is queued, and its threads end by themselves.
 class thread_pool final : public executor {
 public:
     /// Throws std::invalid_argument when `threads` is 0.
@@ -50,8 +51,8 @@ public:
     }
 
     /// Accepts no more jobs (`executor_closed`), and awaits the end of the threads, or the
-    /// deadline. Returns the jobs that did not end by then. May be called again. Cancelled, it
-    /// stops waiting; the pool stays closed.
+    /// deadline. Returns the jobs that did not end by then, those that were not started included.
+    /// May be called again. Cancelled, it stops waiting; the pool stays closed.
     task<std::vector<running_job>> shutdown(shutdown_options options = {});
 
     /// The same, blocking. Throws `would_deadlock` on a running loop's thread or one of its own.

@@ -5,6 +5,7 @@
 #include <ferry/detail/body.hpp>
 #include <ferry/detail/duration.hpp>
 #include <ferry/detail/offload_core.hpp>
+#include <ferry/detail/owning.hpp>
 #include <ferry/executor.hpp>
 
 #include <chrono>
@@ -35,94 +36,12 @@ struct to_thread_options {
 struct abandon_on_cancel_t {};
 inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 
-/// Says that a callable owns what it touches, for a job that may be abandoned.
-template <class F>
-class owned_t {
-public:
-    explicit owned_t(F f) : f_(std::move(f)) {}
-    template <class... Args>
-        requires std::invocable<F, Args...>
-    decltype(auto) operator()(Args&&... args) {
-        return std::invoke(std::move(f_), std::forward<Args>(args)...);
-    }
-
-private:
-    F f_;
-};
-template <class F>
-auto owned(F&& f) {
-    return owned_t<std::decay_t<F>>(std::forward<F>(f));
-}
-
-/// Says that what an argument points to will outlive a job that may be abandoned.
-template <class T>
-class borrowed_t {
-public:
-    explicit borrowed_t(T value) noexcept : value_(std::move(value)) {}
-    operator T() const { return value_; }
-    const T& get() const noexcept { return value_; }
-
-private:
-    T value_;
-};
-template <class T>
-borrowed_t<std::decay_t<T>> borrowed(T&& value) {
-    return borrowed_t<std::decay_t<T>>(std::forward<T>(value));
-}
-
 /// In a job: throws `cancelled` when the host task's scope was cancelled, or its deadline has
 /// passed, also when the job was abandoned. Let it pass: leaving the job it becomes the stop of
 /// the scope that caused it. On other threads: `not_a_worker`.
 void check_cancelled();
 
 namespace detail {
-
-template <class T>
-inline constexpr bool is_view_like = std::is_pointer_v<T> || requires(T& t) {
-    typename T::traits_type;
-    requires !std::is_same_v<decltype(t.data()), void>;
-    requires !requires { t.push_back({}); };
-};
-template <class T>
-inline constexpr bool is_reference_wrapper = false;
-template <class T>
-inline constexpr bool is_reference_wrapper<std::reference_wrapper<T>> = true;
-template <class T>
-concept span_like = requires(T t) {
-    typename T::element_type;
-    t.subspan(0, 0);
-};
-
-// What an abandoned job may keep of an argument: a copy that owns.
-template <class T>
-inline constexpr bool owning_argument =
-    !std::is_pointer_v<T> && !is_reference_wrapper<T> && !is_view_like<T> && !span_like<T>;
-
-template <class F>
-inline constexpr bool is_owned = false;
-template <class F>
-inline constexpr bool is_owned<owned_t<F>> = true;
-
-template <class F>
-inline constexpr bool owning_callable = std::is_pointer_v<F> || std::is_member_pointer_v<F> ||
-                                        is_owned<F> || (std::is_class_v<F> && std::is_empty_v<F>);
-
-template <class T>
-decltype(auto) unwrap_borrowed(T&& value) {
-    return std::forward<T>(value);
-}
-template <class T>
-T unwrap_borrowed(borrowed_t<T>&& value) {
-    return value.get();
-}
-template <class T>
-struct unborrowed {
-    using type = T;
-};
-template <class T>
-struct unborrowed<borrowed_t<T>> {
-    using type = T;
-};
 
 // F and Args as they are stored; the call passes them on as rvalues.
 template <class F, class... Args>
@@ -223,6 +142,15 @@ private:
 
 } // namespace detail
 
+/// A job by its result alone, for containers and interfaces: what `to_thread` returns converts to it,
+/// at the price of one recycled frame. Lazy, movable until awaited, awaited once.
+///
+///     std::vector<offload<int>> jobs;
+///     jobs.push_back(to_thread(count, file));
+///     const std::vector<int> counts = co_await when_all(std::move(jobs));
+template <class R = void>
+using offload = task<R>;
+
 /// What `to_thread` returns: lazy, movable until it is awaited, then pinned; awaited once, as an
 /// lvalue or an rvalue. Never awaited, the callable is destroyed uncalled.
 template <class R, class Work>
@@ -241,8 +169,8 @@ public:
     offload_call(offload_call&& other)
         : offload_operation(std::move(other)), work_(std::move(other.work_)) {}
 
-    /// As a task: for containers, and wherever the type must be named.
-    operator task<R>() && { return as_task(std::move(*this)); }
+    /// By its result alone.
+    operator offload<R>() && { return as_task(std::move(*this)); }
 
     std::coroutine_handle<> start() { return start_job(work_); }
     R result() { return work_.take(); }
@@ -270,10 +198,15 @@ public:
     }
     abandonable_call(abandonable_call&&) = default;
 
+    /// By its result alone.
+    operator offload<R>() && { return as_task(std::move(*this)); }
+
     std::coroutine_handle<> start() { return start_abandonable(block_->work, *block_); }
     R result() { return block_->work.take(); }
 
 private:
+    static task<R> as_task(abandonable_call call) { co_return co_await call; }
+
     detail::counted<detail::abandonable_block<Work>> block_;
 };
 

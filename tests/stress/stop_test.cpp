@@ -225,9 +225,10 @@ TEST(stop_stress, runs_end_while_threads_still_post) {
 }
 
 TEST(stop_stress, signals_come_at_any_moment_of_a_run) {
-#if FERRY_TEST_THREAD_SANITIZER
-    GTEST_SKIP() << "ThreadSanitizer puts a signal from elsewhere off until the thread calls "
-                    "something that it intercepts; a thread asleep on a futex does not.";
+#if FERRY_TEST_THREAD_SANITIZER && !defined(__clang__)
+    GTEST_SKIP() << "g++'s ThreadSanitizer puts a signal from elsewhere off until the thread calls "
+                    "something that it intercepts, and cannot be told (as clang's is, see "
+                    "sync.cpp) that a thread sleeps on a futex.";
 #endif
     for (int round = 0; round != rounds / 10; ++round) {
         std::atomic<bool> ready{false};

@@ -5,6 +5,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
+#include <ferry/when_any.hpp>
 
 #include <gtest/gtest.h>
 
@@ -279,6 +280,32 @@ TEST(event_loop, a_post_that_reposts_itself_for_ever_starves_nobody) {
     });
     EXPECT_TRUE(task_had_turns);
     EXPECT_GT(turns, 1000);
+}
+
+// A task that yields for ever has one turn, then all others have theirs.
+TEST(event_loop, a_task_that_yields_for_ever_delays_nobody) {
+    event_loop loop;
+    loop.run([&]() -> task<> {
+        const loop_handle handle = event_loop::current().handle();
+        int turns = 0;
+        const auto busy = [&]() -> task<> {
+            for (;;) {
+                ++turns;
+                co_await ferry::yield();
+            }
+        };
+        co_await ferry::when_any(busy(), [&]() -> task<> {
+            for (int i = 0; i != 100; ++i) {
+                const int before = turns;
+                bool ran = false;
+                handle.post([&] { ran = true; });
+                while (!ran) {
+                    co_await ferry::yield();
+                }
+                EXPECT_LE(turns - before, 3);
+            }
+        });
+    });
 }
 
 // --- handles ---

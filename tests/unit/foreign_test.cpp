@@ -2,6 +2,7 @@
 
 #include <ferry/cancel_scope.hpp>
 #include <ferry/errors.hpp>
+#include <ferry/event.hpp>
 #include <ferry/event_loop.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
@@ -392,6 +393,53 @@ TEST(foreign, p2_at_the_end_of_the_run_it_is_stopped_which_is_cancelled) {
     EXPECT_TRUE(state.done);
     EXPECT_FALSE(std_exception);
     EXPECT_THROW(std::rethrow_exception(state.error), ferry::cancelled);
+}
+
+TEST(foreign, the_run_waits_for_one_that_is_shielded) {
+    guest_state state;
+    int steps = 0;
+    const auto body = [&](guest_state&) -> guest {
+        co_await ferry::shield(ferry::sleep_for(5ms));
+        ++steps;
+        co_await ferry::shield([&]() -> task<> {
+            co_await ferry::to_thread([] {});
+            co_await ferry::sleep_for(1ms);
+            ++steps;
+        });
+        ++steps;
+        co_await ferry::checkpoint(); // not shielded: the run has ended
+        ADD_FAILURE();
+    };
+    ferry::run([&]() -> task<> {
+        body(state);
+        co_await ferry::yield();
+        EXPECT_EQ(steps, 0);
+    });
+    EXPECT_EQ(steps, 3);
+    EXPECT_TRUE(state.done);
+    EXPECT_THROW(std::rethrow_exception(state.error), ferry::cancelled);
+}
+
+TEST(foreign, the_run_does_not_wait_for_one_whose_coroutine_was_destroyed) {
+    struct owned_guest {
+        struct promise_type {
+            owned_guest get_return_object() noexcept {
+                return {std::coroutine_handle<promise_type>::from_promise(*this)};
+            }
+            std::suspend_never initial_suspend() noexcept { return {}; }
+            std::suspend_always final_suspend() noexcept { return {}; }
+            void return_void() noexcept {}
+            void unhandled_exception() noexcept {}
+        };
+        std::coroutine_handle<promise_type> frame;
+    };
+    ferry::run([&]() -> task<> {
+        ferry::event never;
+        const auto body = [](ferry::event& e) -> owned_guest { co_await e.wait(); };
+        const owned_guest destroyed = body(never);
+        co_await ferry::yield();
+        destroyed.frame.destroy();
+    });
 }
 
 TEST(foreign, p2_a_promise_that_knows_stopped_is_told_so) {

@@ -253,6 +253,43 @@ TEST(thread_pool, shutdown_returns_what_did_not_end_by_the_deadline) {
     });
 }
 
+TEST(thread_pool, the_report_has_what_was_not_started_too) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        blocker job;
+        unsigned line = 0;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await to_thread({.name = "running", .executor = &pool}, std::ref(job));
+            });
+            co_await opened(job.started);
+            for (int i = 0; i != 2; ++i) {
+                group.start_soon([&]() -> task<> {
+                    line = __LINE__ + 1;
+                    co_await to_thread({.name = "queued", .executor = &pool}, [] {});
+                });
+            }
+            co_await until([&] { return pool.statistics().queued == 2; });
+            auto left = co_await pool.shutdown({.deadline = 20ms});
+            EXPECT_EQ(left.size(), 3u);
+            for (const auto& j : left) {
+                EXPECT_EQ(j.started, j.name == "running");
+                EXPECT_EQ(j.thread == 0, j.name == "queued");
+                if (!j.started) {
+                    EXPECT_TRUE(std::string_view(j.file).ends_with("thread_pool_test.cpp"));
+                    EXPECT_EQ(j.line, line);
+                    EXPECT_GE(j.age, 10ms);
+                    EXPECT_LT(j.age, 1h);
+                }
+            }
+            EXPECT_EQ(pool.running_jobs().size(), 1u);
+            job.go_on.open();
+        });
+        auto at_last = co_await pool.shutdown();
+        EXPECT_TRUE(at_last.empty());
+    });
+}
+
 TEST(thread_pool, shutdown_may_be_called_again_and_by_several) {
     run([]() -> task<> {
         thread_pool unused(2);
@@ -429,6 +466,88 @@ TEST(thread_pool, destroyed_on_a_loops_thread_it_drops_its_queue_and_the_run_wai
     EXPECT_EQ(stopped_threads, 1);
     opener.join();
     block_until([] { return ferry::abandoned_job_count() == 0; });
+}
+
+TEST(thread_pool, destroyed_by_one_of_its_own_jobs_its_threads_end_by_themselves) {
+    std::atomic<int> stopped_threads{0};
+    run([&]() -> task<> {
+        auto pool = std::make_unique<thread_pool>(
+            1, ferry::thread_pool_options{.on_stop = [&] { ++stopped_threads; }});
+        gate started;
+        gate go_on;
+        gate destroyed;
+        gate end;
+        cancel_scope scope;
+        bool dropped = false;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                const auto job = [&] {
+                    started.open();
+                    go_on.wait();
+                    pool.reset(); // neither waits for itself nor takes itself away
+                    destroyed.open();
+                    end.wait();
+                    return 7;
+                };
+                co_await with_cancel_scope(
+                    scope, [&]() -> task<> { EXPECT_EQ(co_await pool->run(std::cref(job)), 7); });
+            });
+            co_await opened(started);
+            group.start_soon(
+                [&]() -> task<> { dropped = co_await throws<executor_closed>(pool->run([] {})); });
+            co_await until([&] { return pool->statistics().queued == 1; });
+            go_on.open();
+            co_await opened(destroyed);
+            scope.cancel(); // asks a pool that is gone for nothing
+            end.open();
+        });
+        EXPECT_TRUE(dropped);
+    });
+    block_until([&] { return stopped_threads == 1; });
+}
+
+TEST(thread_pool, an_abandoned_job_may_own_its_pool) {
+    std::atomic<int> stopped_threads{0};
+    run([&]() -> task<> {
+        auto pool = std::make_shared<thread_pool>(
+            1, ferry::thread_pool_options{.on_stop = [&] { ++stopped_threads; }});
+        auto job = std::make_shared<blocker>();
+        cancel_scope scope;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                auto left = owned([pool, job] { (*job)(); });
+                co_await with_cancel_scope(
+                    scope, to_thread({.executor = pool.get()}, abandon_on_cancel, moved(left)));
+            });
+            co_await opened(job->started);
+            scope.cancel();
+        });
+        pool.reset(); // the job's is the last
+        job->go_on.open();
+    });
+    block_until([&] { return stopped_threads == 1; });
+    block_until([] { return ferry::abandoned_job_count() == 0; });
+}
+
+TEST(thread_pool, a_job_of_a_pool_that_was_destroyed_on_the_loop_is_cancelled) {
+    run([&]() -> task<> {
+        auto pool = std::make_unique<thread_pool>(1);
+        blocker job;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            for (int i = 0; i != 2; ++i) { // one runs, one is dropped
+                group.start_soon([&]() -> task<> {
+                    try {
+                        co_await pool->run(std::ref(job));
+                    } catch (const executor_closed&) {}
+                });
+            }
+            co_await opened(job.started);
+            co_await until([&] { return pool->statistics().queued == 1; });
+            pool.reset();
+            group.scope().cancel();
+            job.go_on.open();
+        });
+    });
 }
 
 TEST(thread_pool, destroyed_idle_on_a_loops_thread) {

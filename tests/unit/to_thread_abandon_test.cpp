@@ -223,6 +223,94 @@ TEST(abandon_on_cancel, the_loop_may_end_before_the_job) {
     EXPECT_EQ(shared->ran, 1);
 }
 
+// Leaves as many jobs behind as it says, and ends when all of them run.
+task<> leave_behind(std::shared_ptr<gate> go_on, int count, unsigned& line) {
+    auto started = std::make_shared<std::atomic<int>>(0);
+    co_await with_task_group([&](task_group& group) -> task<> {
+        for (int i = 0; i != count; ++i) {
+            group.start_soon([&]() -> task<> {
+                auto job = owned([started, go_on] {
+                    ++*started;
+                    go_on->wait();
+                });
+                line = __LINE__ + 1;
+                co_await to_thread({.name = "stuck"}, abandon_on_cancel, moved(job));
+            });
+            co_await until([&] { return *started == i + 1; });
+        }
+        group.scope().cancel();
+    });
+}
+
+TEST(abandon_on_cancel, p5_the_end_of_the_run_reports_what_still_runs) {
+    auto go_on = std::make_shared<gate>();
+    auto of_another = std::make_shared<gate>();
+    unsigned line = 0;
+    ferry::event_loop other;
+    other.set_error_handler([](const std::exception_ptr&) {});
+    other.run(leave_behind(of_another, 1, line));
+
+    ferry::event_loop loop;
+    int reports = 0;
+    loop.set_error_handler([&](const std::exception_ptr& e) {
+        ++reports;
+        try {
+            std::rethrow_exception(e);
+        } catch (const ferry::jobs_left_behind& left) {
+            EXPECT_EQ(left.jobs().size(), 2u);
+            for (const ferry::running_job& j : left.jobs()) {
+                EXPECT_EQ(j.name, "stuck");
+                EXPECT_TRUE(std::string_view(j.file).ends_with("to_thread_abandon_test.cpp"));
+                EXPECT_EQ(j.line, line);
+                EXPECT_TRUE(j.started);
+                EXPECT_GE(j.age, std::chrono::nanoseconds(0));
+                EXPECT_NE(j.thread, 0);
+            }
+            EXPECT_NE(std::string_view(left.what()).find("\"stuck\" running for"),
+                      std::string_view::npos)
+                << left.what();
+        }
+    });
+    loop.run(leave_behind(go_on, 2, line));
+    EXPECT_EQ(reports, 1);
+    EXPECT_EQ(loop.statistics().errors_reported, 1u);
+    EXPECT_EQ(ferry::abandoned_jobs().size(), 3u);
+
+    go_on->open();
+    block_until([] { return ferry::abandoned_job_count() == 1; });
+    loop.run([]() -> task<> { co_return; }); // those of another run are not its own
+    EXPECT_EQ(reports, 1);
+    of_another->open();
+    block_until([] { return ferry::abandoned_job_count() == 0; });
+    EXPECT_TRUE(ferry::abandoned_jobs().empty());
+}
+
+TEST(abandon_on_cancel, without_a_handler_the_report_is_lines_on_stderr) {
+    auto go_on = std::make_shared<gate>();
+    unsigned line = 0;
+    testing::internal::CaptureStderr();
+    run(leave_behind(go_on, 1, line));
+    const std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_NE(text.find("does not wait for 1 abandoned job"), std::string::npos) << text;
+    EXPECT_NE(text.find("\"stuck\" running for"), std::string::npos) << text;
+    go_on->open();
+    block_until([] { return ferry::abandoned_job_count() == 0; });
+}
+
+TEST(abandon_on_cancel, nothing_is_reported_when_they_have_ended) {
+    ferry::event_loop loop;
+    int reports = 0;
+    loop.set_error_handler([&](const std::exception_ptr&) { ++reports; });
+    loop.run([]() -> task<> {
+        auto go_on = std::make_shared<gate>();
+        unsigned line = 0;
+        co_await leave_behind(go_on, 1, line);
+        go_on->open();
+        co_await until([] { return ferry::abandoned_job_count() == 0; });
+    });
+    EXPECT_EQ(reports, 0);
+}
+
 TEST(abandon_on_cancel, borrowed_arguments_arrive_as_what_they_are) {
     run([]() -> task<> {
         int number = 4;

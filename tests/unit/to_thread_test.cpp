@@ -167,6 +167,31 @@ TEST(to_thread, a_vector_of_jobs_goes_into_when_all) {
     });
 }
 
+TEST(to_thread, jobs_of_different_callables_share_a_vector_by_their_result) {
+    run([]() -> task<> {
+        std::vector<ferry::offload<int>> jobs;
+        const std::string text = "four";
+        auto captures = [text] { return static_cast<int>(text.size()); };
+        jobs.push_back(to_thread([](int n) { return n; }, 1));
+        jobs.push_back(to_thread({.name = "two"}, [] { return 2; }));
+        jobs.push_back(ferry::to_new_thread([] { return 3; }));
+        jobs.push_back(to_thread(ferry::moved(captures)));
+        jobs.push_back(to_thread(ferry::abandon_on_cancel, [] { return 5; }));
+        jobs.push_back([]() -> task<int> { co_return 6; }()); // a coroutine among them
+        const std::vector<int> results = co_await ferry::when_all(std::move(jobs));
+        EXPECT_EQ(results, (std::vector<int>{1, 2, 3, 4, 5, 6}));
+
+        ferry::offload<void> throwing = to_thread([] { throw 42; });
+        EXPECT_TRUE(co_await crossing::throws<int>(std::move(throwing)));
+        std::atomic<int> calls{0};
+        {
+            const ferry::offload<> never = to_thread([&] { ++calls; });
+            static_cast<void>(never);
+        }
+        EXPECT_EQ(calls, 0);
+    });
+}
+
 // --- callables and arguments ---
 
 struct base {

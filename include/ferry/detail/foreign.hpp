@@ -169,8 +169,12 @@ protected:
         callback_ = std::make_shared<callback>(std::move(token), guest_cancel(*scope_));
     }
 
-    std::coroutine_handle<> on_finished() noexcept final { return resume(); }
+    std::coroutine_handle<> on_finished() noexcept final {
+        left();
+        return resume();
+    }
     promise_base* on_stopped(scope_state*) noexcept final {
+        left();
         stopped_ = true;
         record_.place->resume_next(resume());
         return nullptr;
@@ -190,6 +194,10 @@ private:
         guest_call_base* self;
         std::coroutine_handle<> frame;
     };
+    // The run waits for the call while it is under way: it may be shielded.
+    void left() noexcept;
+
+    bool counted_ = false;
     start_node starting_;
 };
 

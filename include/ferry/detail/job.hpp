@@ -16,6 +16,7 @@
 #include <ferry/detail/sync.hpp>
 #include <ferry/detail/timer_heap.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <limits>
@@ -67,6 +68,7 @@ public: // for the engine
     std::exception_ptr error_;
     atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
     char name_[16] = {};
+    std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
     const call_record* lineage_ = nullptr; // who waits for its host
 };
 
@@ -104,6 +106,9 @@ public: // for the engine
 
     place place_ = place::created; // loop thread only
     bool queued_ = false;          // under the lock of a worker_set
+    // A worker_set gave it to a worker, or up: its executor, which may be gone, is not asked for it
+    // any more.
+    std::atomic<bool> taken_{false};
     bool named_ = false;
     bool abandonable_ = false;   // abandon_ is there
     bool other_limiter_ = false; // of a type of the user's

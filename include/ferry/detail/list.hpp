@@ -22,7 +22,7 @@ struct link {
 template <class T>
 class list {
 public:
-    list() noexcept { clear(); }
+    constexpr list() noexcept { clear(); }
     list(const list&) = delete;
     list& operator=(const list&) = delete;
 
@@ -71,7 +71,7 @@ private:
         after->before = element;
     }
 
-    void clear() noexcept { ends_.before = ends_.after = &ends_; }
+    constexpr void clear() noexcept { ends_.before = ends_.after = &ends_; }
 
     link ends_;
 };

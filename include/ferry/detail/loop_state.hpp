@@ -82,6 +82,9 @@ public:
     // What has no one to go to. Never throws.
     void report_error(std::exception_ptr error) noexcept;
 
+    // At the end of a run: the abandoned jobs that still run.
+    void report_abandoned() noexcept;
+
     bool in_loop_thread() const noexcept; // any thread
 
     // The frame of `task` is about to run; `at`: the await where it was suspended, for whoever asks
@@ -114,6 +117,10 @@ public:
     // The run does not end before as many calls of thing_ended().
     void wait_for_thing() noexcept { ++things_; }
     void thing_ended() noexcept { --things_; }
+
+    // Tasks in coroutines of other types that the run waits for, like root children.
+    void guest_came() noexcept { ++guests_; }
+    void guest_left() noexcept { --guests_; }
 
     // How many jobs are under way: submitted, not abandoned, and not back.
     std::size_t jobs() const noexcept { return jobs_; }
@@ -175,6 +182,7 @@ private:
     timer_heap timers_;
     list<job> submitted_;
     std::size_t things_ = 0;
+    std::size_t guests_ = 0;
     std::size_t waiting_jobs_ = 0; // of jobs_
     std::size_t jobs_ = 0;         // handed over or submitted, not yet back
     std::uint32_t passes_ = 0;     // since the last look at I/O

@@ -53,6 +53,9 @@ public:
         tail_ = n;
     }
 
+    // The newest, or null.
+    const node* back() const noexcept { return head_ != nullptr ? tail_ : nullptr; }
+
     // Appends a chain that ends in null.
     void append(node* first) noexcept {
         while (first != nullptr) {

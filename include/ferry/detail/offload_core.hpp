@@ -15,13 +15,16 @@
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/detail/operation.hpp>
 #include <ferry/detail/scoped_call.hpp>
+#include <ferry/detail/worker_set.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace ferry::detail {
 
@@ -87,6 +90,9 @@ public:
                                               std::memory_order_relaxed);
     }
 
+    // The abandoned jobs that still run: of one run of a loop, or, with null, all.
+    static std::vector<running_job> listed(const run_core* of);
+
 protected:
     abandon_state() noexcept = default;
     virtual ~abandon_state() = default;
@@ -99,12 +105,19 @@ private:
 
     void enlist(work_base& w) noexcept;
     void delist() noexcept;
+    void started() noexcept { // by its worker, for the report
+        thread_.store(thread_number(), std::memory_order_relaxed);
+        since_.store(coarse_now(), std::memory_order_relaxed);
+    }
 
     atomic<state> state_{state::running};
     atomic<std::uint32_t> references_{1};
     counted<run_core> core_;
     counted<limiter_core> limiter_;
-    limiter_ref other_limiter_; // of a type of the user's
+    limiter_ref other_limiter_;          // of a type of the user's
+    const work_base* listed_ = nullptr;  // under the lock of the list
+    std::atomic<std::int64_t> since_{0}; // 0: not started
+    std::atomic<int> thread_{0};
 };
 
 template <class Work>

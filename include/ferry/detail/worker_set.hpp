@@ -77,6 +77,8 @@ public:
 
     worker_statistics statistics() noexcept;
     std::vector<running_job> running_jobs();
+    // Those, and what is queued.
+    std::vector<running_job> unfinished_jobs();
     bool is_own_thread() const noexcept;
 
     // Runs one thread: for start_thread.
@@ -100,7 +102,9 @@ private:
 
     // Under the lock:
     std::size_t running() const noexcept { return threads_ - idle_count_; }
-    void enqueue(job& j) noexcept;
+    void enqueue(job& j, std::int64_t now) noexcept;
+    std::int64_t queue_time() const noexcept;
+    void add_running(std::vector<running_job>& out) const;
     job* dequeue() noexcept;
     hand_over choose() noexcept;
     void give(worker& w, job* j) noexcept;
@@ -149,6 +153,12 @@ worker_set& cache() noexcept;
 // Tells the set that the current worker's job is about to end: what is submitted to the set from
 // now on, by this thread, it runs itself. (Not when the job ran within another one.)
 void worker_finishing(job& ended) noexcept;
+
+// What running_job tells the age of jobs by: nanoseconds, to a few milliseconds.
+std::int64_t coarse_now() noexcept;
+
+// This thread's number in the system.
+int thread_number() noexcept;
 
 // Names this thread, until a job without a name runs on it.
 void worker_thread_name(const char* name) noexcept;
