@@ -1,6 +1,6 @@
 // check_cancelled: a job that asks whether it is still wanted.
 //
-// A running job is never interrupted: the time-out marks the scope, and the job has to look.
+// A running job is not interrupted: the time-out marks the scope, and the job has to look.
 // Shown in docs/guide.md, "Jobs that can be stopped".
 //
 // Trap: what check_cancelled() throws is no std::exception, so that `catch (const

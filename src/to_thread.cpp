@@ -1,6 +1,7 @@
 #include <ferry/to_thread.hpp>
 
 #include <ferry/detail/duration.hpp>
+#include <ferry/detail/interrupt.hpp>
 #include <ferry/detail/worker_set.hpp>
 
 #include <algorithm>
@@ -10,19 +11,31 @@
 
 namespace ferry {
 
+namespace {
+
+// The job knows now: no more interruptions.
+[[noreturn]] void acknowledge(job& j) {
+    if (j.interruption_ != nullptr) {
+        j.interruption_->end();
+    }
+    throw cancelled();
+}
+
+} // namespace
+
 void check_cancelled() {
-    const job* j = detail::current_job();
+    job* const j = detail::current_job();
     if (j == nullptr) {
         throw not_a_worker("check_cancelled() is for jobs: this thread runs none; in a coroutine, "
                            "co_await checkpoint()");
     }
     if ((j->word_.load(std::memory_order_acquire) & job::stop_bit) != 0) {
-        throw cancelled();
+        acknowledge(*j);
     }
     const std::int64_t deadline = j->deadline_.load(std::memory_order_acquire);
     if (deadline != job::no_deadline &&
         std::chrono::steady_clock::now().time_since_epoch().count() >= deadline) {
-        throw cancelled();
+        acknowledge(*j);
     }
 }
 
@@ -121,7 +134,12 @@ void work_base::call(void (*invoke)(work_base&)) {
     job* const outer = current_job();
     set_current_job(this);
     try {
-        invoke(*this);
+        if (interrupt_) {
+            const interruption while_it_runs(*this);
+            invoke(*this);
+        } else {
+            invoke(*this);
+        }
         how_ = job_outcome::value;
     } catch (const ferry::cancelled&) {
         how_ = job_outcome::cancelled;
@@ -323,9 +341,12 @@ void offload_operation::try_withdraw() noexcept {
         stop();
         return;
     }
-    work_->word_.fetch_or(job::stop_bit, std::memory_order_acq_rel);
+    const bool interrupts = interruption::ask(*work_);
     futex_wake_all(work_->word_);
     work_->request_stop();
+    if (interrupts) {
+        interruption::send(*work_);
+    }
     abandon_state* const block = work_->abandon_;
     if (block == nullptr) {
         return;

@@ -29,6 +29,12 @@ struct to_thread_options {
     ferry::executor* executor = nullptr; ///< default: the loop's, else the thread cache
     /// Bounds the wait until the job starts, for token and worker together: `queue_timeout`.
     std::chrono::nanoseconds queue_timeout = std::chrono::nanoseconds::max();
+    /// A stop request also breaks the running job out of a blocking system call: it ends with
+    /// EINTR, again and again until the job has ended or check_cancelled() has thrown. By a
+    /// real-time signal, the highest that nobody handles when the first such job starts; no other
+    /// job sees it. Costs a few microseconds. Throws std::system_error when the system has no timer
+    /// for it.
+    bool interrupt = false;
 };
 
 /// The tag for jobs whose task may leave before they end; so that types can say what may be left
@@ -165,6 +171,7 @@ public:
                             detail::checked_duration(options.queue_timeout), own_thread),
           work_(std::in_place, std::forward<Parts>(parts)...) {
         work_.set_name(options.name);
+        work_.set_interrupt(options.interrupt);
     }
     offload_call(offload_call&& other)
         : offload_operation(std::move(other)), work_(std::move(other.work_)) {}
@@ -195,6 +202,7 @@ public:
           block_(
               new detail::abandonable_block<Work>(std::in_place, std::forward<Parts>(parts)...)) {
         block_->work.set_name(options.name);
+        block_->work.set_interrupt(options.interrupt);
     }
     abandonable_call(abandonable_call&&) = default;
 

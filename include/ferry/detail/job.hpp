@@ -33,6 +33,7 @@ class run_core;
 class limiter_core;
 class offload_operation;
 class abandon_state;
+class interruption;
 struct call_record;
 
 // What may wait for a token: a job, or a coroutine (token_waiter).
@@ -68,8 +69,9 @@ public: // for the engine
     std::exception_ptr error_;
     atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
     char name_[16] = {};
-    std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
     const call_record* lineage_ = nullptr; // who waits for its host
+    std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
+    interruption* interruption_ = nullptr; // while it is interruptible
 };
 
 } // namespace detail
@@ -100,6 +102,9 @@ public: // for the engine
     // Bits of word_, set by the loop's thread, read by the worker.
     static constexpr std::uint32_t stop_bit = 1;          // its scope was cancelled
     static constexpr std::uint32_t queue_timeout_bit = 2; // it did not start in time
+    // See detail/interrupt.hpp.
+    static constexpr std::uint32_t interruptible_bit = 0x100;
+    static constexpr std::uint32_t sending_bit = 0x200;
 
     // It got the token it waited for. Any thread.
     void admitted() noexcept;
@@ -109,6 +114,7 @@ public: // for the engine
     // A worker_set gave it to a worker, or up: its executor, which may be gone, is not asked for it
     // any more.
     std::atomic<bool> taken_{false};
+    bool interrupt_ = false; // from the options
     bool named_ = false;
     bool abandonable_ = false;   // abandon_ is there
     bool other_limiter_ = false; // of a type of the user's

@@ -31,6 +31,7 @@ namespace ferry::detail {
 class work_base : public job {
 public:
     void set_name(std::string_view name) noexcept;
+    void set_interrupt(bool on) noexcept { interrupt_ = on; }
 
     // Throws what the job ended with, unless that is a value.
     void rethrow_error();
@@ -45,7 +46,10 @@ public:
 
 protected:
     work_base() noexcept = default;
-    work_base(work_base&& other) noexcept { set_name(other.name()); }
+    work_base(work_base&& other) noexcept {
+        set_name(other.name());
+        interrupt_ = other.interrupt_;
+    }
     ~work_base() = default;
 
     // On the worker: all that happens there. `invoke` and `let_go` are what the type knows; no
