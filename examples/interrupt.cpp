@@ -38,8 +38,7 @@ std::size_t read_some(int file, std::span<char> to) {
 ferry::task<> serve(int silent) {
     char data[64];
     const auto got = co_await ferry::move_on_after(
-        30ms,
-        ferry::to_thread({.interrupt = true}, read_some, silent, std::span<char>(data)));
+        30ms, ferry::to_thread({.interrupt = true}, read_some, silent, std::span<char>(data)));
     std::puts(got ? "somebody wrote" : "nobody wrote; the read was interrupted");
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <mutex>
+#include <new>
 #include <string>
 
 namespace ferry {
@@ -56,6 +57,12 @@ void abandon_state::delist() noexcept {
     if (limiter_) {
         limiter_->abandoned_job_released();
     }
+}
+
+void forget_abandoned_jobs() noexcept {
+    new (&abandoned_lock) futex_mutex;
+    new (&abandoned_list) list<abandon_state>;
+    abandoned_count = 0;
 }
 
 std::vector<running_job> abandon_state::listed(const run_core* of) {

@@ -161,6 +161,9 @@ scope_share::scope_share(cancel_scope& scope) noexcept : scope_(&scope) {
 }
 
 void scope_share::request_cancel() noexcept {
+    if (mark_.foreign()) { // the child of a fork: scope and lock are the parent's
+        return;
+    }
     counted<run_core> run;
     {
         const std::lock_guard guard(lock_);

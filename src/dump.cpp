@@ -1,5 +1,6 @@
 #include <ferry/dump.hpp>
 
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/detail/place.hpp>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -66,6 +68,22 @@ void delist_loop(loop_state& loop) noexcept {
             return;
         }
     }
+}
+
+loop_state* forget_loop_of_thread() noexcept; // loop_state.cpp
+
+// What the lists have of the parent's refuses here; then they are empty.
+void forget_loops() noexcept {
+    new (&registry_lock) futex_mutex;
+    loop_state* const below = forget_loop_of_thread();
+    for (loop_state* l = running_loops; l != nullptr; l = l->next_running) {
+        l->orphan(l == below);
+    }
+    for (worker_set* s = listed_workers; s != nullptr; s = s->next_listed) {
+        s->orphan();
+    }
+    running_loops = nullptr;
+    listed_workers = nullptr;
 }
 
 void enlist_workers(worker_set& set) noexcept {

@@ -16,6 +16,14 @@ constinit thread_local event_loop* loop_object_of_thread = nullptr;
 
 } // namespace
 
+namespace detail {
+
+void forget_loop_object() noexcept {
+    loop_object_of_thread = nullptr;
+}
+
+} // namespace detail
+
 void loop_handle::post_base::called(detail::node* n, detail::verdict v) noexcept {
     const std::unique_ptr<post_base> self(static_cast<post_base*>(n));
     if (v == detail::verdict::dropped) {
@@ -29,6 +37,10 @@ void loop_handle::post_base::called(detail::node* n, detail::verdict v) noexcept
 }
 
 void loop_handle::push_post(post_base* post) const {
+    if (core_->foreign()) {
+        delete post;
+        detail::fork_mark::refuse("the loop that this handle names");
+    }
     if (!core_->push(post)) {
         delete post;
         throw run_finished("the run of the loop that this handle names has ended, or the loop was "
@@ -49,7 +61,12 @@ event_loop::event_loop(std::unique_ptr<backend> sleeper, run_options options)
     }
 }
 
-event_loop::~event_loop() = default;
+event_loop::~event_loop() {
+    if (state_.foreign()) { // what these would close, or wait for, is the parent's
+        static_cast<void>(backend_.release());
+        static_cast<void>(watch_.release());
+    }
+}
 
 FERRY_NOINLINE event_loop* event_loop::try_current() noexcept {
     return loop_object_of_thread;
@@ -83,6 +100,7 @@ void event_loop::main_base::on_child_ended(detail::child&, detail::ending how, s
 }
 
 int event_loop::drive(detail::child& main) {
+    state_.core_address()->check_fork("the event_loop");
     detail::scope_state main_scope;
     int signal = 0;
     std::optional<detail::signal_watch> watch;

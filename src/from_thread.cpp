@@ -1,6 +1,7 @@
 #include <ferry/from_thread.hpp>
 
 #include <ferry/detail/call_record.hpp>
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/detail/offload_core.hpp>
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <new>
 #include <sched.h>
 #include <string>
 
@@ -51,6 +53,10 @@ FERRY_NOINLINE spin_credit& spin_credit_of_thread() noexcept {
 constinit futex_mutex edges_lock;
 
 } // namespace
+
+void forget_calls() noexcept {
+    new (&edges_lock) futex_mutex;
+}
 
 // --- the lineage ---
 
@@ -150,6 +156,7 @@ waiting_call::waiting_call(const char* call) {
 
 waiting_call::waiting_call(const char* call, const loop_handle& to)
     : run_(&handle_access::run(to)) {
+    run_->check_fork("the loop that the handle names");
     record_.parent = current_lineage();
     loop_state* const own = current_loop();
     if (own != nullptr && own->core_address() == run_) {

@@ -1,10 +1,12 @@
 #include <ferry/detail/interrupt.hpp>
 
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/errors.hpp>
 
 #include <cerrno>
 #include <mutex>
+#include <new>
 #include <pthread.h>
 #include <system_error>
 #include <unistd.h>
@@ -56,6 +58,10 @@ sigset_t only(int number) noexcept {
 }
 
 } // namespace
+
+void forget_interruptions() noexcept {
+    new (&signal_lock) futex_mutex; // the signal stays what it is
+}
 
 interruption::interruption(job& j) : job_(&j), signal_(interrupt_signal()) {
     sigevent event{};

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace ferry::detail {
@@ -46,6 +47,7 @@ void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
 }
 
 bool limiter_core::borrow(const void* borrower, token_waiter* w) {
+    check_fork();
     const std::lock_guard guard(lock_);
     const auto [entry, added] = borrowers_.try_emplace(borrower, false);
     if (!added) {
@@ -101,6 +103,11 @@ constinit limiter_core* nested_first = nullptr;
 constinit std::uint32_t nested_mark = 0;
 
 } // namespace
+
+void forget_limiters() noexcept {
+    new (&nested_lock) futex_mutex;
+    nested_first = nullptr;
+}
 
 bool limiter_core::lends(const call_record& r) const noexcept {
     return r.by != nullptr && r.by->limiter_ == this && r.lent_to == nullptr;
@@ -282,6 +289,7 @@ void limiter_core::release_job(job& j) noexcept {
 }
 
 void limiter_core::release(const void* borrower) {
+    check_fork();
     list<limiter_waiter> lucky;
     {
         const std::lock_guard guard(lock_);
@@ -296,7 +304,8 @@ void limiter_core::release(const void* borrower) {
     tell(lucky);
 }
 
-void limiter_core::set_total(std::size_t total) noexcept {
+void limiter_core::set_total(std::size_t total) {
+    check_fork();
     list<limiter_waiter> lucky;
     {
         const std::lock_guard guard(lock_);
@@ -306,12 +315,14 @@ void limiter_core::set_total(std::size_t total) noexcept {
     tell(lucky);
 }
 
-std::size_t limiter_core::total() noexcept {
+std::size_t limiter_core::total() {
+    check_fork();
     const std::lock_guard guard(lock_);
     return total_;
 }
 
 limiter_statistics limiter_core::statistics() {
+    check_fork();
     const std::lock_guard guard(lock_);
     limiter_statistics out;
     out.total = total_;
@@ -336,6 +347,9 @@ void limiter_core::abandoned_job_released() noexcept {
 }
 
 void limiter_core::check_unused(const char* what) noexcept {
+    if (mark_.foreign()) {
+        return;
+    }
     const std::lock_guard guard(lock_);
     if (waiting_ != 0 || borrowed_ > abandoned_) {
         std::fprintf(stderr,

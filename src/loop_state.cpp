@@ -73,6 +73,10 @@ loop_state::loop_state(backend& sleeper)
 
 // Handles that were taken for a run that never came learn that it will not.
 loop_state::~loop_state() {
+    if (foreign()) { // what it holds is the parent's
+        static_cast<void>(new auto(std::move(error_handler)));
+        return;
+    }
     for (node* n = core_->close(); n != nullptr;) {
         node* next = n->next;
         n->run(n, verdict::dropped);
@@ -143,6 +147,9 @@ void loop_state::pass() noexcept {
     } else {
         take_inbox();
         run_ready(nodes_per_pass);
+    }
+    if (orphaned_) [[unlikely]] {
+        child_returned("the event loop");
     }
     hand_over_jobs();
     if (++passes_ >= passes_per_look) {
@@ -348,6 +355,33 @@ void loop_state::hand_over_jobs() noexcept {
             }
         }
     }
+}
+
+// Nothing of it runs here any more: all checkpoints stop, and say why; what is ready is not.
+void loop_state::orphan(bool below) noexcept {
+    orphaned_ = true;
+    core_->close();
+    if (!below) {
+        return;
+    }
+    static constinit node trap;
+    trap.run = [](node*, verdict) noexcept { child_returned("the event loop"); };
+    ready_ = node_queue();
+    ready_.push(&trap);
+    root_scope.orphan();
+    if (main_scope != nullptr) {
+        main_scope->orphan();
+    }
+}
+
+void refuse_orphaned(const task_record& task) {
+    if (task.loop->orphaned()) {
+        fork_mark::refuse("the event loop whose coroutine awaits here");
+    }
+}
+
+loop_state* forget_loop_of_thread() noexcept {
+    return std::exchange(loop_of_thread, nullptr);
 }
 
 void loop_state::report_error(std::exception_ptr error) noexcept {

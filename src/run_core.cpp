@@ -5,6 +5,9 @@
 namespace ferry::detail {
 
 void run_core::wake() noexcept {
+    if (mark_.foreign()) { // its descriptors are the parent's
+        return;
+    }
     if (FERRY_PLANTED("run_core.counts_before_it_wakes")) {
         wakes_done_.fetch_add(1, std::memory_order_release);
         sleeper_->wake();

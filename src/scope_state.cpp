@@ -65,6 +65,22 @@ void scope_state::propagate(bool deadlines) noexcept {
     }
 }
 
+void scope_state::orphan() noexcept {
+    scope_state* s = this;
+    for (;;) {
+        s->effective = true;
+        scope_state* next = s->inside.front();
+        while (next == nullptr) {
+            if (s == this) {
+                return;
+            }
+            next = s->parent->inside.next(s);
+            s = s->parent;
+        }
+        s = next;
+    }
+}
+
 scope_state* scope_state::visible_cancelled() noexcept {
     scope_state* found = nullptr;
     for (scope_state* s = this; s != nullptr; s = s->parent) {

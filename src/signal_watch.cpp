@@ -1,5 +1,6 @@
 #include <ferry/detail/signal_watch.hpp>
 
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/sync.hpp>
 #include <ferry/dump.hpp>
 #include <ferry/errors.hpp>
@@ -54,6 +55,22 @@ struct signal_watch::state {
     struct sigaction quit_before;
     std::thread watcher;
 
+    // Dispositions are as they were before.
+    void release_interrupts() noexcept {
+        if (has_interrupts) {
+            has_interrupts = false;
+            for (std::size_t i = 0; i != std::size(interrupts); ++i) {
+                ::sigaction(interrupts[i], &interrupts_before[i], nullptr);
+            }
+        }
+    }
+    void release_quit() noexcept {
+        if (has_quit) {
+            has_quit = false;
+            ::sigaction(SIGQUIT, &quit_before, nullptr);
+        }
+    }
+
     void watch() {
         for (;;) {
             const std::uint32_t seen = pending.exchange(0, std::memory_order_acquire);
@@ -77,6 +94,12 @@ struct signal_watch::state {
         }
     }
 };
+
+namespace {
+
+constinit std::atomic<signal_watch::state*> current{nullptr}; // for the child of a fork
+
+} // namespace
 
 signal_watch::signal_watch(const loop_handle& loop, std::function<void(int)> on_signal,
                            bool dump_on_quit) {
@@ -103,22 +126,26 @@ signal_watch::signal_watch(const loop_handle& loop, std::function<void(int)> on_
         state_->has_quit = true;
         catch_signal(SIGQUIT, SA_RESTART, state_->quit_before);
     }
+    current.store(state_);
 }
 
 void signal_watch::release_interrupts() noexcept {
-    if (state_->has_interrupts) {
-        state_->has_interrupts = false;
-        for (std::size_t i = 0; i != std::size(interrupts); ++i) {
-            ::sigaction(interrupts[i], &state_->interrupts_before[i], nullptr);
-        }
+    state_->release_interrupts();
+}
+
+void forget_signals() noexcept {
+    if (signal_watch::state* s = current.exchange(nullptr)) {
+        s->release_interrupts();
+        s->release_quit();
     }
+    pending.store(0);
+    in_use.store(false);
 }
 
 signal_watch::~signal_watch() {
     release_interrupts();
-    if (state_->has_quit) {
-        ::sigaction(SIGQUIT, &state_->quit_before, nullptr);
-    }
+    state_->release_quit();
+    current.store(nullptr);
     pending.fetch_or(finished, std::memory_order_release);
     futex_wake_one(pending);
     state_->watcher.join();

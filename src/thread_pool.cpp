@@ -58,6 +58,12 @@ public:
 
     std::size_t most_threads() const noexcept { return limits_.most_threads; }
 
+    void check_fork() const {
+        if (set.foreign()) {
+            detail::fork_mark::refuse("the thread_pool");
+        }
+    }
+
 private:
     detail::worker_limits limits_;
 
@@ -152,6 +158,9 @@ thread_pool::thread_pool(std::size_t threads, thread_pool_options options) {
 }
 
 thread_pool::~thread_pool() {
+    if (state_->set.foreign()) { // the child of a fork
+        return;
+    }
     if (detail::loop_state* loop = detail::current_loop()) {
         auto* const last = new farewell<state>(*loop);
         if (!state_->wait(last->waiter)) {
@@ -174,6 +183,7 @@ thread_pool::~thread_pool() {
 
 task<std::vector<running_job>> thread_pool::shutdown(shutdown_options options) {
     const auto deadline = detail::checked_duration(options.deadline);
+    state_->check_fork();
     state_->set.close();
     if (options.cancel_queued) {
         state_->set.drop_queued();
@@ -183,6 +193,7 @@ task<std::vector<running_job>> thread_pool::shutdown(shutdown_options options) {
 }
 
 std::vector<running_job> thread_pool::shutdown_blocking(shutdown_options options) {
+    state_->check_fork();
     if (detail::current_loop() != nullptr || state_->set.is_own_thread()) {
         throw would_deadlock("shutdown_blocking() would block a loop's thread, or wait for its "
                              "own; on a loop, co_await shutdown()");

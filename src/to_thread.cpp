@@ -149,7 +149,7 @@ void work_base::call(void (*invoke)(work_base&)) {
         how_ = job_outcome::error;
         error_ = std::current_exception();
     }
-    set_current_job(outer);
+    leave_current_job(*this, outer);
     if (named_) {
         leave_thread_name(outer);
     }
@@ -223,6 +223,9 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
         limiter_ = limiter_ref(l.limiter);
     }
     work.limiter_ = limiter_.core();
+    if (work.limiter_ != nullptr) {
+        work.limiter_->check_fork();
+    }
     work.executor_ = own_thread_                     ? &new_threads()
                      : executor_ != nullptr          ? executor_
                      : l.default_executor != nullptr ? l.default_executor

@@ -133,6 +133,13 @@ FERRY_NOINLINE void set_current_job(job* j) noexcept {
     job_of_thread = j;
 }
 
+FERRY_NOINLINE void leave_current_job(const job& self, job* outer) noexcept {
+    if (job_of_thread != &self) [[unlikely]] { // the child of a fork has forgotten it
+        child_returned("a job");
+    }
+    job_of_thread = outer;
+}
+
 FERRY_NOINLINE void worker_finishing(job& ended) noexcept {
     if (worker* self = this_worker(); self != nullptr && job_of_thread == nullptr) {
         self->finishing = true;
@@ -167,9 +174,50 @@ void leave_thread_name(const job* outer) noexcept {
     }
 }
 
+namespace {
+
+constinit std::atomic<worker_set*> cache_of_process{nullptr};
+
+worker_set& make_cache() noexcept {
+    auto* const made = new worker_set;
+    worker_set* other = nullptr;
+    if (!cache_of_process.compare_exchange_strong(other, made, std::memory_order_acq_rel,
+                                                  std::memory_order_acquire)) {
+        delete made;
+        return *other;
+    }
+    return *made;
+}
+
+} // namespace
+
 worker_set& cache() noexcept {
-    static worker_set* const instance = new worker_set;
-    return *instance;
+    worker_set* const instance = cache_of_process.load(std::memory_order_acquire);
+    return instance != nullptr ? *instance : make_cache();
+}
+
+// Its workers stayed behind, its lock may be held by one of them, and its memory is never freed.
+void worker_set::orphan() noexcept {
+    new (&lock_) futex_mutex;
+    closed_ = true;
+    spinner_.store(nullptr, std::memory_order_relaxed);
+    attended_.store(false, std::memory_order_relaxed);
+    idle_ = nullptr;
+    workers_ = nullptr;
+    threads_ = idle_count_ = leaving_ = 0;
+    new (&queue_) list<job>;
+    queue_size_.store(0, std::memory_order_relaxed);
+}
+
+void forget_workers() noexcept {
+    cache_of_process.store(nullptr, std::memory_order_release);
+    worker_of_thread = nullptr;
+    job_of_thread = nullptr;
+}
+
+void worker_set::throw_closed() const {
+    mark_.check("the executor");
+    throw executor_closed("the thread_pool was shut down");
 }
 
 #if !defined(FERRY_MODEL)
@@ -245,7 +293,7 @@ void worker_set::submit(job& j) {
     lock_.lock();
     if (closed_) {
         lock_.unlock();
-        throw executor_closed("the thread_pool was shut down");
+        throw_closed();
     }
     enqueue(j, queue_time());
     const hand_over what = choose();
@@ -268,7 +316,7 @@ void worker_set::submit_chain(list<job>& jobs) {
     lock_.lock();
     if (closed_) {
         lock_.unlock();
-        throw executor_closed("the thread_pool was shut down");
+        throw_closed();
     }
     const std::int64_t now = queue_time();
     while (job* j = jobs.pop_front()) {

@@ -30,8 +30,8 @@ public:
     ~capacity_limiter() { core_->check_unused("capacity_limiter"); }
 
     /// 0 and `unlimited` included.
-    void set_total(std::size_t total) noexcept { core_->set_total(total); }
-    std::size_t total() const noexcept { return core_->total(); }
+    void set_total(std::size_t total) { core_->set_total(total); }
+    std::size_t total() const { return core_->total(); }
 
     /// Awaits a token for the current task. Cancellable: a token that arrives at that moment is
     /// passed on. Throws `wrong_borrower` when the task holds one already, `would_deadlock` when

@@ -79,6 +79,7 @@ private:
     bool requested_ = false;
     counted<run_core> run_;
     atomic<std::uint32_t> references_{1};
+    fork_mark mark_;
 };
 
 } // namespace detail

@@ -5,6 +5,7 @@
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/to_thread.hpp>
 
 #include "support/sanitizers.hpp"
 
@@ -15,6 +16,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <poll.h>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -106,9 +108,10 @@ TEST(run, a_signal_makes_it_throw_interrupted_with_its_number) {
 }
 
 TEST(run, a_signal_to_the_process_from_another_thread_wakes_a_sleeping_loop) {
-#if FERRY_TEST_THREAD_SANITIZER
-    GTEST_SKIP() << "ThreadSanitizer puts a signal from elsewhere off until the thread calls "
-                    "something that it intercepts; a thread asleep on a futex does not.";
+#if FERRY_TEST_THREAD_SANITIZER && !defined(__clang__)
+    GTEST_SKIP() << "g++'s ThreadSanitizer puts a signal from elsewhere off until the thread calls "
+                    "something that it intercepts, and cannot be told (as clang's is, see "
+                    "sync.cpp) that a thread sleeps on a futex.";
 #endif
     std::jthread sender;
     EXPECT_THROW(ferry::run(
@@ -131,6 +134,38 @@ TEST(run, p1_10_with_an_int_result_a_signal_gives_128_and_its_number) {
                       {.handle_signals = true}),
                   128 + number);
     }
+}
+
+TEST(run, a_signal_while_a_job_runs_waits_for_it_and_is_none_of_the_workers_business) {
+    std::atomic<bool> started{false};
+    std::atomic<bool> interrupted{false};
+    std::atomic<bool> ended{false};
+    EXPECT_THROW(ferry::run(
+                     [&]() -> task<> {
+                         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+                             group.start_soon(ferry::to_thread([&] {
+                                 started = true;
+                                 try {
+                                     for (;;) {
+                                         if (::poll(nullptr, 0, 1) == -1) interrupted = true;
+                                         ferry::check_cancelled();
+                                     }
+                                 } catch (const ferry::cancelled&) {
+                                     ended = true;
+                                     throw;
+                                 }
+                             }));
+                             while (!started) {
+                                 co_await ferry::yield();
+                             }
+                             ::kill(::getpid(), SIGINT);
+                             co_await ferry::sleep_forever();
+                         });
+                     },
+                     {.handle_signals = true}),
+                 ferry::interrupted);
+    EXPECT_TRUE(ended);
+    EXPECT_FALSE(interrupted);
 }
 
 TEST(run, a_signal_lets_cleanup_finish) {

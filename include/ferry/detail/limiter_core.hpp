@@ -22,6 +22,7 @@
 #pragma once
 
 #include <ferry/detail/call_record.hpp>
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/job.hpp>
 #include <ferry/statistics.hpp>
@@ -59,11 +60,15 @@ public:
     // False: it does not wait any more, the token is its own.
     bool withdraw(limiter_waiter& w) noexcept;
 
+    // In the child of a fork, where its lock is the parent's: throws `forked`. So do the calls
+    // that are not noexcept.
+    void check_fork() const { mark_.check("the capacity_limiter"); }
+
     void release_job(job& j) noexcept;
     void release(const void* borrower); // throws wrong_borrower
 
-    void set_total(std::size_t total) noexcept;
-    std::size_t total() noexcept;
+    void set_total(std::size_t total);
+    std::size_t total();
     limiter_statistics statistics();
 
     // Jobs that were left behind keep it alive, and may hold tokens when the limiter object goes.
@@ -103,6 +108,7 @@ private:
     limiter_core* next_nested_ = nullptr; // under the lock of the list, like the rest
     bool listed_ = false;
     bool stuck_ = false;
+    fork_mark mark_;
 };
 
 } // namespace ferry::detail

@@ -132,6 +132,13 @@ public:
     void job_waits() noexcept { ++waiting_jobs_; }
     void job_goes_on() noexcept { --waiting_jobs_; }
 
+    // --- in the child of a fork ---
+
+    // Refuses from now on: of a loop that runs in the parent. `below`: on this thread's stack.
+    void orphan(bool below) noexcept;
+    bool orphaned() const noexcept { return orphaned_; }
+    bool foreign() const noexcept { return core_->foreign(); }
+
     // --- for event_loop ---
 
     // Runs until `done`, then ends the run: root children, owed wakes, the inbox.
@@ -192,6 +199,7 @@ private:
     bool real_time_ = true;
     bool may_spin_ = false;
     bool alone_ = false; // one processor only
+    bool orphaned_ = false;
 };
 
 // The loops that run, for dumps and debuggers (see dump.cpp).

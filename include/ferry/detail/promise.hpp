@@ -54,6 +54,9 @@ void unfinished_destroyed(promise_base& frame) noexcept;
 // there while it says so. Dispatcher only: no frame of the chain may be on a native stack.
 void unwind(promise_base* leaf, scope_state* target) noexcept;
 
+// Throws `forked` when the task's loop runs in the parent of this process.
+void refuse_orphaned(const task_record& task);
+
 // Resumes `to`, directly or, when too many frames might lie on the native stack, through the
 // dispatcher before anything else runs (PROTOCOLS: symmetric transfer).
 struct dispatcher {
@@ -147,6 +150,7 @@ private:
     static std::coroutine_handle<> begin(Operation& op, task_record& task) {
         if constexpr (Operation::checkpoint) {
             if (task.stop_requested()) {
+                refuse_orphaned(task);
                 op.stop();
                 return std::noop_coroutine();
             }
@@ -154,6 +158,8 @@ private:
                 op.finish(); // others get their turn first
                 return std::noop_coroutine();
             }
+        } else if (task.stop_requested()) {
+            refuse_orphaned(task);
         }
         return op.start();
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ferry/backend.hpp>
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/inbox.hpp>
 #include <ferry/detail/timer_heap.hpp>
 
@@ -45,6 +46,11 @@ public:
         return by_user;
     }
 
+    // Any thread. Throws `forked` in the child of the process whose run it is; `what`: for the
+    // message. For calls that would wait for the run.
+    void check_fork(const char* what) const { mark_.check(what); }
+    bool foreign() const noexcept { return mark_.foreign(); }
+
     // Waits until all owed wakes were done: nobody touches the backend after that.
     void settle_wakes() noexcept;
 
@@ -68,6 +74,7 @@ private:
     atomic<std::uint32_t> references_{1};
     std::uint32_t owed_ = 0;
     std::uint32_t looked_ = 0;
+    fork_mark mark_;
 };
 
 // A counted reference to an object with add_reference() and release().

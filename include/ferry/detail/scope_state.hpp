@@ -37,6 +37,9 @@ struct scope_state : link {
     void shield(bool on) noexcept;
     void deadline_changed() noexcept { propagate(true); }
 
+    // In the child of a fork: checkpoints inside stop, shielded or not.
+    void orphan() noexcept;
+
     // The outermost cancelled scope that is visible from here, or null.
     scope_state* visible_cancelled() noexcept;
 

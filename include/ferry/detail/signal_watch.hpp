@@ -24,8 +24,9 @@ public:
     // SIGINT and SIGTERM do from now on what they did before.
     void release_interrupts() noexcept;
 
-private:
     struct state;
+
+private:
     state* state_;
 };
 

@@ -24,6 +24,7 @@
 #pragma once
 
 #include <ferry/detail/counters.hpp>
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/job.hpp>
 #include <ferry/executor.hpp>
@@ -81,6 +82,10 @@ public:
     std::vector<running_job> unfinished_jobs();
     bool is_own_thread() const noexcept;
 
+    // In the child of a fork: it has no workers and refuses, with `forked`.
+    void orphan() noexcept;
+    bool foreign() const noexcept { return mark_.foreign(); }
+
     // Runs one thread: for start_thread.
     void work(job* first) noexcept;
 
@@ -116,6 +121,7 @@ private:
     void start(job* first) noexcept;
     void start_failed(job* first, int error) noexcept;
     void leave() noexcept;
+    [[noreturn]] void throw_closed() const;
     void last_has_left() noexcept;
     std::size_t most_threads() const noexcept;
 
@@ -141,6 +147,7 @@ private:
     void (*left_)(void*) noexcept = nullptr;
     void* left_argument_ = nullptr;
     const worker_limits* limits_;
+    fork_mark mark_;
 };
 
 // All sets, for dumps and debuggers (see dump.cpp). The cache is listed by the first loop.
@@ -170,6 +177,8 @@ void leave_thread_name(const job* outer) noexcept;
 // The job this thread runs, or null. Not to be inlined into coroutines.
 job* current_job() noexcept;
 void set_current_job(job* j) noexcept;
+// `self` has ended; the thread goes on with `outer`.
+void leave_current_job(const job& self, job* outer) noexcept;
 
 // Starts a detached thread with all signals blocked. Returns 0 or the error.
 int start_thread(void (*body)(void*), void* argument, std::size_t stack_size) noexcept;
