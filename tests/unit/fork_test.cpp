@@ -16,6 +16,8 @@
 
 #include "support/crossing.hpp"
 
+#include "support/sanitizers.hpp"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -34,19 +36,7 @@
 #include <utility>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__) && !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 1
-#endif
-#if !defined(FERRY_THREAD_SANITIZER_HERE)
-#define FERRY_THREAD_SANITIZER_HERE 0
-#endif
-
-#if FERRY_THREAD_SANITIZER_HERE
+#if FERRY_TEST_THREAD_SANITIZER
 #define SKIP_WHERE_CHILDREN_MAY_START_NO_THREADS()                                                 \
     GTEST_SKIP() << "ThreadSanitizer ends a process that starts threads after it was forked from " \
                     "one with several."
