@@ -272,17 +272,21 @@ TEST(interrupt, a_job_that_was_left_behind_is_interrupted_too) {
 
 TEST(interrupt, on_a_thread_of_its_own_and_with_a_stop_token) {
     run([]() -> task<> {
-        const auto job = [](std::stop_token stop) {
+        gate started;
+        const auto job = [&](std::stop_token stop) {
+            started.open();
             while (!stop.stop_requested()) {
                 EXPECT_TRUE(blocked_in_vain(60'000));
             }
             return 6;
         };
-        const auto own =
-            co_await ferry::move_on_after(2ms, ferry::to_new_thread({.interrupt = true}, job));
-        EXPECT_EQ(own, 6);
-        const auto cached = co_await ferry::move_on_after(2ms, to_thread({.interrupt = true}, job));
-        EXPECT_EQ(cached, 6);
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            ferry::cancel_scope scope;
+            crossing::cancel_once_open(group, scope, started);
+            const auto own = co_await ferry::with_cancel_scope(
+                scope, ferry::to_new_thread({.interrupt = true}, job));
+            EXPECT_EQ(own, 6);
+        });
     });
 }
 
