@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
+#include <new>
 #include <sched.h>
 #include <string>
 #include <typeinfo>
@@ -393,6 +395,33 @@ void loop_state::report_error(std::exception_ptr error) noexcept {
         } catch (...) {
             print_error(std::current_exception());
         }
+    }
+    print_error(error);
+}
+
+void report_error(run_core& run, std::exception_ptr error) noexcept {
+    struct report : node {
+        explicit report(std::exception_ptr e) noexcept : what(std::move(e)) {}
+        std::exception_ptr what;
+    };
+    if (loop_state* const loop = current_loop(); loop != nullptr && loop->core_address() == &run) {
+        loop->report_error(std::move(error));
+        return;
+    }
+    auto* const told = new (std::nothrow) report(error);
+    if (told != nullptr) {
+        told->run = [](node* n, verdict v) noexcept {
+            const std::unique_ptr<report> self(static_cast<report*>(n));
+            if (v == verdict::run) {
+                current_loop()->report_error(std::move(self->what));
+            } else {
+                print_error(self->what);
+            }
+        };
+        if (run.push(told)) {
+            return;
+        }
+        delete told;
     }
     print_error(error);
 }

@@ -99,12 +99,15 @@ protected:
 public: // for the engine
     enum class place : std::uint8_t { created, submitted, handed_over, back };
 
-    // Bits of word_, set by the loop's thread, read by the worker.
+    // Bits of word_, set by the loop's thread, read by the worker. It is also what a job that waits
+    // sleeps on.
     static constexpr std::uint32_t stop_bit = 1;          // its scope was cancelled
     static constexpr std::uint32_t queue_timeout_bit = 2; // it did not start in time
     // See detail/interrupt.hpp.
     static constexpr std::uint32_t interruptible_bit = 0x100;
     static constexpr std::uint32_t sending_bit = 0x200;
+    // The upper bits count what the job was woken for while it waited for other threads.
+    static constexpr std::uint32_t wake_unit = 0x400;
 
     // It got the token it waited for. Any thread.
     void admitted() noexcept;

@@ -202,6 +202,10 @@ private:
     bool orphaned_ = false;
 };
 
+// What has no one to go to, on any thread: to the error handler of that run's loop, or, when the run
+// has ended, to stderr.
+void report_error(run_core& run, std::exception_ptr error) noexcept;
+
 // The loops that run, for dumps and debuggers (see dump.cpp).
 void enlist_loop(loop_state& loop) noexcept;
 void delist_loop(loop_state& loop) noexcept;

@@ -106,6 +106,9 @@ public:
         return counted(object);
     }
 
+    // Gives the reference up to the caller.
+    T* detach() noexcept { return std::exchange(object_, nullptr); }
+
     T* get() const noexcept { return object_; }
     T* operator->() const noexcept { return object_; }
     T& operator*() const noexcept { return *object_; }
