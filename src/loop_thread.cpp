@@ -1,0 +1,164 @@
+#include <ferry/loop_thread.hpp>
+
+#include <ferry/detail/recycler.hpp>
+#include <ferry/detail/worker_set.hpp>
+#include <ferry/errors.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <pthread.h>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace ferry {
+
+namespace detail {
+
+namespace {
+
+constexpr std::uint8_t has_ended = 1;
+
+constinit atomic<std::uint32_t> threads_named{0};
+
+// Keeps the run of a loop from ending before a loop_thread that was destroyed in it has.
+struct farewell : node {
+    explicit farewell(loop_state& l, counted<loop_thread_core> t) noexcept
+        : loop(&l), thread(std::move(t)) {
+        listener.self = this;
+        listener.completed = [](completion_waiter* w) noexcept {
+            farewell* const self = static_cast<listening*>(w)->self;
+            self->loop->push_remote(self);
+        };
+        run = [](node* n, verdict) noexcept {
+            auto* const self = static_cast<farewell*>(n);
+            self->loop->thing_ended();
+            delete self;
+        };
+    }
+
+    struct listening : completion_waiter {
+        farewell* self;
+    };
+
+    listening listener;
+    loop_state* loop;
+    counted<loop_thread_core> thread;
+};
+
+} // namespace
+
+loop_thread_core::loop_thread_core(const loop_thread_options& options, const char* kind) {
+    run_options how;
+    how.thread_limit = options.thread_limit;
+    how.debug = options.debug;
+    how.slow_callback_threshold = options.slow_callback_threshold;
+    loop_.emplace(how);
+    handle_.emplace(loop_->handle());
+    run_ = counted<run_core>::share(&handle_access::run(*handle_));
+    if (options.name.empty()) {
+        const std::uint32_t number = threads_named.fetch_add(1, std::memory_order_relaxed) + 1;
+        std::snprintf(name_, sizeof name_, "%s-%u", kind, static_cast<unsigned>(number));
+    } else {
+        options.name.copy(name_, std::min(options.name.size(), sizeof name_ - 1));
+    }
+    cancelling_.self = this;
+    cancelling_.run = [](node* n, verdict v) noexcept {
+        loop_thread_core* const self = static_cast<cancel_node*>(n)->self;
+        if (v == verdict::run && current_loop()->main_scope != nullptr) {
+            current_loop()->main_scope->cancel();
+        }
+        self->release();
+    };
+}
+
+// An error that nobody looked at: there is no loop any more whose handler could be told.
+loop_thread_core::~loop_thread_core() {
+    if (error_ != nullptr && !looked_at_.load(std::memory_order_acquire)) {
+        report_error(*run_, std::move(error_));
+    }
+}
+
+void loop_thread_core::start() {
+    add_reference(); // the thread's
+    const int error = start_thread(
+        [](void* self) { static_cast<loop_thread_core*>(self)->thread_main(); }, this, 0);
+    if (error != 0) {
+        release();
+        throw std::system_error(error, std::system_category(),
+                                "no thread could be started for the event loop");
+    }
+}
+
+void loop_thread_core::thread_main() noexcept {
+    ::pthread_setname_np(::pthread_self(), name_);
+    try {
+        run_main(*loop_);
+    } catch (const task_cancelled&) {
+        error_ = std::current_exception();
+        looked_at_.store(asked_.load(std::memory_order_acquire) != 0, std::memory_order_release);
+    } catch (...) {
+        error_ = std::current_exception();
+    }
+    loop_.reset();
+    recycler_flush();
+    ended.complete(has_ended);
+    release();
+}
+
+void loop_thread_core::cancel() noexcept {
+    if (asked_.exchange(1, std::memory_order_acq_rel) != 0) {
+        return;
+    }
+    add_reference();
+    if (!run_->push(&cancelling_)) {
+        release();
+    }
+}
+
+bool loop_thread_core::is_own_thread() const noexcept {
+    const loop_state* const loop = current_loop();
+    return loop != nullptr && loop->core_address() == run_.get();
+}
+
+void loop_thread_core::join(const char* call) {
+    if (is_own_thread()) {
+        throw would_deadlock(std::string(call) +
+                             " was called on the thread that it would wait for; join it elsewhere");
+    }
+    if (ended.wait_until(time_point::max()) == wait_end::cancelled) {
+        throw cancelled();
+    }
+    looked_at_.store(true, std::memory_order_release);
+    if (error_ != nullptr) {
+        std::rethrow_exception(error_);
+    }
+}
+
+void loop_thread_core::leave(bool cancels) noexcept {
+    if (cancels) {
+        cancel();
+    }
+    loop_state* const here = current_loop();
+    if (here == nullptr) {
+        ended.wait();
+    } else if (!is_own_thread()) {
+        auto* const last = new farewell(*here, counted<loop_thread_core>::share(this));
+        here->wait_for_thing();
+        if (!ended.add(last->listener)) {
+            here->thing_ended();
+            delete last;
+        }
+    }
+}
+
+} // namespace detail
+
+detail::loop_thread_core& loop_thread::core() const {
+    if (!core_) {
+        throw error("the loop_thread was moved from");
+    }
+    return *core_;
+}
+
+} // namespace ferry
