@@ -20,12 +20,15 @@ future_core::future_core(counted<run_core> home) noexcept : home_(std::move(home
 }
 
 future_core::~future_core() {
-    if (error_ != nullptr) {
+    if (error_ != nullptr && !home_->foreign()) {
         report_error(*home_, std::move(error_));
     }
 }
 
 bool future_core::cancel() noexcept {
+    if (home_->foreign()) {
+        return false;
+    }
     switch (outcome.ask()) {
     case completion::request::late: return false;
     case completion::request::again: return true;
@@ -50,6 +53,7 @@ bool future_core::wait_until(time_point deadline, const char* call) {
     if (ready()) {
         return true;
     }
+    check_fork();
     if (current_loop() != nullptr) {
         throw would_deadlock(std::string(call) +
                              " would block the thread of an event loop; there, co_await the "
@@ -129,6 +133,7 @@ void future_await_base::try_withdraw() noexcept {
 // --- several ---
 
 void future_wait::add(std::size_t index, future_core& core) {
+    core.check_fork();
     entry& e = entries_[index];
     e.wait = this;
     e.core = counted<future_core>::share(&core);

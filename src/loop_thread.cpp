@@ -74,7 +74,7 @@ loop_thread_core::loop_thread_core(const loop_thread_options& options, const cha
 
 // An error that nobody looked at: there is no loop any more whose handler could be told.
 loop_thread_core::~loop_thread_core() {
-    if (error_ != nullptr && !looked_at_.load(std::memory_order_acquire)) {
+    if (error_ != nullptr && !run_->foreign() && !looked_at_.load(std::memory_order_acquire)) {
         report_error(*run_, std::move(error_));
     }
 }
@@ -107,7 +107,7 @@ void loop_thread_core::thread_main() noexcept {
 }
 
 void loop_thread_core::cancel() noexcept {
-    if (asked_.exchange(1, std::memory_order_acq_rel) != 0) {
+    if (run_->foreign() || asked_.exchange(1, std::memory_order_acq_rel) != 0) {
         return;
     }
     add_reference();
@@ -122,6 +122,7 @@ bool loop_thread_core::is_own_thread() const noexcept {
 }
 
 void loop_thread_core::join(const char* call) {
+    run_->check_fork("the loop_thread");
     if (is_own_thread()) {
         throw would_deadlock(std::string(call) +
                              " was called on the thread that it would wait for; join it elsewhere");
@@ -136,6 +137,9 @@ void loop_thread_core::join(const char* call) {
 }
 
 void loop_thread_core::leave(bool cancels) noexcept {
+    if (run_->foreign()) {
+        return; // the parent has its thread
+    }
     if (cancels) {
         cancel();
     }

@@ -10,7 +10,8 @@ remote_call_base::remote_call_base(counted<run_core> to) noexcept : to_(std::mov
     cancelling_.run = &cancel_arrived;
 }
 
-std::coroutine_handle<> remote_call_base::start_there(posted_child& task) noexcept {
+std::coroutine_handle<> remote_call_base::start_there(posted_child& task) {
+    to_->check_fork("the loop_thread");
     loop_state& loop = *waiter->task->loop;
     home_ = loop.core_address();
     task_ = &task;

@@ -76,7 +76,7 @@ public:
     template <class F>
         requires std::invocable<std::decay_t<F>&>
     void on_completion(F&& callback) {
-        state();
+        state().check_fork();
         detail::future_callback::attach(new called_back<std::decay_t<F>>(
             detail::counted<detail::future_core>::share(state_.get()), std::forward<F>(callback)));
     }
@@ -84,7 +84,7 @@ public:
     /// Awaits it: `T v = co_await std::move(f);`. A checkpoint. Takes the future; cancelled, it
     /// stops waiting, and the task goes on. Throws like `get`.
     detail::future_await<T> as_operation() && {
-        state();
+        state().check_fork();
         return detail::future_await<T>(std::move(state_));
     }
 

@@ -4,10 +4,13 @@
 
 #include <ferry/async_context.hpp>
 #include <ferry/barrier.hpp>
+#include <ferry/blocking_portal.hpp>
 #include <ferry/capacity_limiter.hpp>
 #include <ferry/condition.hpp>
 #include <ferry/event.hpp>
+#include <ferry/future.hpp>
 #include <ferry/latch.hpp>
+#include <ferry/loop_thread.hpp>
 #include <ferry/mutex.hpp>
 #include <ferry/rw_mutex.hpp>
 #include <ferry/semaphore.hpp>
@@ -817,6 +820,53 @@ struct stopped_as_optional : block {
     auto start() { return ferry::stopped_as_optional(e.wait()); }
 };
 
+// --- tasks on other loops ---
+
+struct future_await : subject {
+    static constexpr const char* name = "future<T>";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops waiting; its task goes on";
+    std::shared_ptr<gate> g = std::make_shared<gate>();
+    ferry::started_portal portal = ferry::start_blocking_portal();
+    ferry::future<int> f;
+
+    task<> set_up() {
+        f = portal.start_task_soon([shared = g] { return shared->pass(); });
+        co_return;
+    }
+    auto start() { return std::move(f); }
+    bool under_way() const { return g->entered.load() == 1; }
+    task<> complete() {
+        g->let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+};
+
+struct loop_thread_run : subject {
+    static constexpr const char* name = "loop_thread::run(fn)";
+    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+    static constexpr const char* note =
+        "fn is cancelled on its loop, and waited for: a plain function delivers, a coroutine stops";
+    gate g;
+    ferry::loop_thread t{ferry::sleep_forever};
+
+    auto start() {
+        return t.run([this] { return g.pass(); });
+    }
+    bool under_way() const { return g.entered.load() == 1; }
+    task<> complete() {
+        g.let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+};
+
 // --- of another library ---
 
 struct foreign : subject {
@@ -852,7 +902,7 @@ using all = testing::Types<
     when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
     move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
     with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
-    foreign>;
+    future_await, loop_thread_run, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

@@ -48,6 +48,7 @@ public:
     void check();
 
     run_core& home() const noexcept { return *home_; }
+    void check_fork() const { home_->check_fork("the future"); }
 
     void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void release() noexcept {

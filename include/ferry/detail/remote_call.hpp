@@ -30,7 +30,7 @@ protected:
     remote_call_base(remote_call_base&& other) noexcept : remote_call_base(std::move(other.to_)) {}
     ~remote_call_base() = default;
 
-    std::coroutine_handle<> start_there(posted_child& task) noexcept;
+    std::coroutine_handle<> start_there(posted_child& task);
     // Throws unless there is a value.
     void check();
 
@@ -73,7 +73,7 @@ public:
     remote_call(remote_call&& other)
         : remote_call_base(std::move(other)), there_(*this, std::move(other.there_.call)) {}
 
-    std::coroutine_handle<> start() noexcept { return start_there(there_); }
+    std::coroutine_handle<> start() { return start_there(there_); }
 
     result_type result() {
         check();

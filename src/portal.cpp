@@ -1,0 +1,39 @@
+#include <ferry/portal.hpp>
+
+#include <ferry/errors.hpp>
+
+#include <utility>
+
+namespace ferry {
+
+blocking_portal::blocking_portal() : core_(new detail::portal_core) {}
+
+task<blocking_portal&> blocking_portal::enter() {
+    core_->open(event_loop::current().handle());
+    co_return *this;
+}
+
+task<> blocking_portal::exit(outcome how) {
+    core_->check_loop("blocking_portal::exit()");
+    if (how.stopped() || how.error() != nullptr) {
+        core_->cancel_tasks();
+    }
+    core_->close();
+    co_await core_->drained().wait();
+}
+
+task<> blocking_portal::stop(bool cancel_remaining) const {
+    core_->check_loop("blocking_portal::stop()");
+    if (cancel_remaining) {
+        core_->cancel_tasks();
+    }
+    core_->close();
+    co_return;
+}
+
+task<> blocking_portal::sleep_until_stopped() const {
+    core_->check_loop("blocking_portal::sleep_until_stopped()");
+    co_await core_->stopped().wait();
+}
+
+} // namespace ferry
