@@ -20,6 +20,7 @@ void scope_state::detach() noexcept {
         unlink();
     }
     parent = nullptr;
+    task = nullptr; // the scope may outlive it, and be cancelled then
 }
 
 void scope_state::cancel() noexcept {

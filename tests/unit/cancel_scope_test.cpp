@@ -1014,4 +1014,14 @@ TEST(cancel_scope, a_block_in_a_scope_can_be_passed_on_before_it_is_awaited) {
     });
 }
 
+TEST(cancel_scope, is_cancelled_after_the_task_that_ran_in_it_has_gone) {
+    ferry::run([]() -> task<> {
+        cancel_scope scope;
+        co_await ferry::when_all(ferry::with_cancel_scope(scope, give(1)), give(2));
+        scope.cancel();
+        EXPECT_TRUE(scope.cancel_called());
+        EXPECT_FALSE(scope.cancelled_caught());
+    });
+}
+
 } // namespace
