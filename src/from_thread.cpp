@@ -87,7 +87,7 @@ bool call_word::spin() noexcept {
     if (credit.budget_ns < least_spin_ns) {
         return false;
     }
-    const steady::time_point end = steady::now() + std::chrono::nanoseconds(credit.budget_ns);
+    steady::time_point end{}; // counted from the second round: most answers come in the first
     for (int round = credit.alone ? rounds_before_yield : 0;; ++round) {
         const bool yields = round >= rounds_before_yield;
         for (int i = 0; i != (yields ? 1 : 32); ++i) {
@@ -101,7 +101,10 @@ bool call_word::spin() noexcept {
                 cpu_pause();
             }
         }
-        if (steady::now() >= end) {
+        const steady::time_point now = steady::now();
+        if (end == steady::time_point()) {
+            end = now + std::chrono::nanoseconds(credit.budget_ns);
+        } else if (now >= end) {
             credit.budget_ns /= 2;
             return false;
         }

@@ -4,6 +4,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/testing/run.hpp>
 #include <ferry/to_thread.hpp>
 
 #include "support/allocations.hpp"
@@ -143,6 +144,7 @@ TEST(from_thread, gives_values_of_every_kind) {
         immovable(const immovable&) = default;
         int value;
     };
+    global = 0;
     run([]() -> task<> {
         co_await to_thread([] {
             static_assert(std::is_void_v<decltype(from_thread([] {}))>);
@@ -370,14 +372,19 @@ TEST(from_thread, a_time_out_of_the_host_stops_the_coroutine) {
 
 TEST(from_thread, a_job_may_keep_what_the_stop_of_its_coroutine_told_it) {
     run([]() -> task<> {
-        const auto result = co_await move_on_after(1ms, to_thread([] {
-                                                       try {
-                                                           from_thread(ferry::sleep_forever);
-                                                       } catch (const ferry::cancelled&) {
-                                                           return 1;
-                                                       }
-                                                       return 2;
-                                                   }));
+        cancel_scope scope;
+        const auto job = [&] {
+            try {
+                from_thread([&]() -> task<> {
+                    scope.cancel();
+                    co_await ferry::sleep_forever();
+                });
+            } catch (const ferry::cancelled&) {
+                return 1;
+            }
+            return 2;
+        };
+        const auto result = co_await with_cancel_scope(scope, to_thread(job));
         EXPECT_EQ(result, 1); // it ran to its end: its value is delivered
     });
 }
@@ -594,6 +601,20 @@ TEST(sync_wait, is_refused_on_the_thread_of_a_loop) {
     run([]() -> task<> {
         EXPECT_THROW(sync_wait(here_later), ferry::would_deadlock);
         co_return;
+    });
+}
+
+// --- the virtual clock ---
+
+TEST(from_thread, a_job_that_waits_for_a_coroutine_does_not_hold_the_virtual_clock) {
+    ferry::testing::run([]() -> task<> {
+        const loop_handle handle = event_loop::current().handle();
+        const auto start = event_loop::current().now();
+        co_await to_thread([&] {
+            from_thread(ferry::sleep_for, 1h);
+            from_thread(handle, ferry::sleep_for, 1h);
+        });
+        EXPECT_EQ(event_loop::current().now() - start, 2h);
     });
 }
 
