@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <future>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -242,6 +244,39 @@ void spawn(const bench::options& options) {
     bench::row("spawn", 1).cost(options.spawn_count(), bench::reading::now() - start).print();
 }
 
+// ---- calls from other threads ---------------------------------------------------------------------
+
+template <class Call>
+void call_from_threads(const bench::options& options, Call call) {
+    shore here(1);
+    std::thread measuring([&] {
+        bench::measure_callers(options, [&] { return call(here.io); });
+        here.io.stop();
+    });
+    here.io.run();
+    measuring.join();
+}
+
+// A function: posted, with a promise for its answer.
+void from_thread(const bench::options& options) {
+    call_from_threads(options, [](asio::io_context& io) {
+        std::promise<int> answer;
+        std::future<int> answered = answer.get_future();
+        asio::post(io, [&answer] { answer.set_value(bench::empty_job()); });
+        return answered.get();
+    });
+}
+
+asio::awaitable<int, asio::io_context::executor_type> empty_task() {
+    co_return bench::empty_job();
+}
+
+void from_thread_task(const bench::options& options) {
+    call_from_threads(options, [](asio::io_context& io) {
+        return asio::co_spawn(io.get_executor(), empty_task(), asio::use_future).get();
+    });
+}
+
 // ---- structured concurrency ----------------------------------------------------------------------
 
 using asio::experimental::awaitable_operators::operator&&;
@@ -392,6 +427,8 @@ int main(int argc, char** argv) {
                                {"throughput", throughput},
                                {"lag", lag},
                                {"head_of_line", head_of_line},
+                               {"from_thread", from_thread},
+                               {"from_thread_task", from_thread_task},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

@@ -2,6 +2,7 @@
 #include "harness.hpp"
 
 #include <ferry/event.hpp>
+#include <ferry/from_thread.hpp>
 #include <ferry/mutex.hpp>
 #include <ferry/net/run.hpp>
 #include <ferry/net/use_ferry.hpp>
@@ -207,6 +208,28 @@ task<> spawn_batches(int batches, int& done) {
     }
 }
 
+// Other threads call into the loop, and wait.
+template <class F>
+void call_from_threads(const bench::options& options, F&& f) {
+    run(1, [&]() -> task<> {
+        const auto handle = ferry::event_loop::current().handle();
+        co_await ferry::to_new_thread([&] {
+            bench::measure_callers(options, [&] { return ferry::from_thread(handle, f); });
+        });
+    });
+}
+
+task<int> empty_task() {
+    co_return bench::empty_job();
+}
+
+void from_thread(const bench::options& options) {
+    call_from_threads(options, bench::empty_job);
+}
+void from_thread_task(const bench::options& options) {
+    call_from_threads(options, empty_task);
+}
+
 void spawn(const bench::options& options) {
     run(1, [&]() -> task<> {
         const int batches = options.spawn_count() / bench::spawn_batch;
@@ -321,6 +344,8 @@ int main(int argc, char** argv) {
                                {"throughput", throughput},
                                {"lag", lag},
                                {"head_of_line", head_of_line},
+                               {"from_thread", from_thread},
+                               {"from_thread_task", from_thread_task},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

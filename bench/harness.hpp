@@ -5,11 +5,13 @@
 // the programs one at a time, in turn, and takes medians.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace bench {
@@ -159,6 +161,39 @@ inline void print_window(const options& options, int pool, const window& window)
         .cost(window.operations(), window.spent())
         .latency(window.latency())
         .print();
+}
+
+// `options.pool` threads that call again and again, from outside of the loop under test; blocks.
+template <class Call>
+void measure_callers(const options& options, Call call) {
+    struct alignas(64) counted {
+        std::atomic<std::int64_t> calls{0};
+    };
+    std::vector<counted> callers(static_cast<std::size_t>(options.pool));
+    std::atomic<bool> over{false};
+    std::vector<std::thread> threads;
+    for (counted& mine : callers) {
+        threads.emplace_back([&] {
+            for (std::int64_t n = 1; !over.load(std::memory_order_relaxed); ++n) {
+                call();
+                mine.calls.store(n, std::memory_order_relaxed);
+            }
+        });
+    }
+    const auto calls = [&] {
+        std::int64_t sum = 0;
+        for (const counted& one : callers) sum += one.calls.load(std::memory_order_relaxed);
+        return sum;
+    };
+    std::this_thread::sleep_for(options.warm_up_time());
+    const std::int64_t before = calls();
+    const reading start = reading::now();
+    std::this_thread::sleep_for(options.measured_time());
+    const reading spent = reading::now() - start;
+    const std::int64_t made = calls() - before;
+    over = true;
+    for (std::thread& t : threads) t.join();
+    row(options.case_name, options.pool).cost(static_cast<double>(made), spent).print();
 }
 
 // `lag` and `lag_alone`: how late the timer fired, and how long it took against the ideal.

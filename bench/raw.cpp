@@ -76,7 +76,8 @@ void ping_pong(const bench::options& options) {
 } // namespace
 
 int main(int argc, char** argv) {
-    return bench::run_program(
-        argc, argv, "raw",
-        {{"round_trip", ping_pong<spin>}, {"round_trip_one_core", ping_pong<futex>}});
+    return bench::run_program(argc, argv, "raw",
+                              {{"round_trip", ping_pong<spin>},
+                               {"from_thread", ping_pong<spin>},
+                               {"round_trip_one_core", ping_pong<futex>}});
 }
