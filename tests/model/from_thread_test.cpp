@@ -101,7 +101,7 @@ std::function<void()> against_the_end_of_a_run(Function function, int& answered,
                 note(seen, [&] { return ferry::from_thread(handle, function, seen); });
                 ferry::detail::recycler_flush();
             });
-            loop.run([]() -> ferry::task<> { co_return; });
+            loop.run([]() -> ferry::task<> { co_await ferry::yield(); });
             caller.join();
         }
         ferry::detail::recycler_flush();
