@@ -72,10 +72,15 @@ loop_thread_core::loop_thread_core(const loop_thread_options& options, const cha
     };
 }
 
-// An error that nobody looked at: there is no loop any more whose handler could be told.
 loop_thread_core::~loop_thread_core() {
-    if (error_ != nullptr && !run_->foreign() && !looked_at_.load(std::memory_order_acquire)) {
-        report_error(*run_, std::move(error_));
+    tell_error();
+}
+
+// One that nobody looked at: there is no loop any more whose handler could be told.
+void loop_thread_core::tell_error() noexcept {
+    if (error_ != nullptr && !run_->foreign() &&
+        !looked_at_.exchange(true, std::memory_order_acq_rel)) {
+        report_error(*run_, error_);
     }
 }
 
@@ -146,6 +151,7 @@ void loop_thread_core::leave(bool cancels) noexcept {
     loop_state* const here = current_loop();
     if (here == nullptr) {
         ended.wait();
+        tell_error(); // before whoever destroys it goes on
     } else if (!is_own_thread()) {
         auto* const last = new farewell(*here, counted<loop_thread_core>::share(this));
         here->wait_for_thing();

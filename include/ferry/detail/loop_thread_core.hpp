@@ -69,6 +69,7 @@ private:
 
     virtual void run_main(event_loop& loop) = 0; // and destroys what it was given
     void thread_main() noexcept;
+    void tell_error() noexcept;
     bool is_own_thread() const noexcept;
 
     std::optional<event_loop> loop_; // until it has ended
