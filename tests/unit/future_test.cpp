@@ -282,13 +282,15 @@ TEST(future, cancel_loses_against_a_task_that_has_ended) {
 TEST(future, cancel_loses_against_a_task_that_ends_all_the_same) {
     started_portal portal = start_blocking_portal();
     const held h;
-    future<int> f = portal.start_task_soon([&h]() -> task<int> {
-        co_return co_await ferry::shield([&h]() -> task<int> {
+    gate begun;
+    future<int> f = portal.start_task_soon([&]() -> task<int> {
+        co_return co_await ferry::shield([&]() -> task<int> {
+            begun.open();
             co_await until([&h] { return h.open->load(); });
             co_return 11;
         });
     });
-    EXPECT_FALSE(f.wait_for(2ms));
+    begun.wait(); // cancelled before it begins it never would
     EXPECT_TRUE(f.cancel());
     EXPECT_FALSE(f.wait_for(2ms));
     h.let_go();
