@@ -247,10 +247,10 @@ void spawn(const bench::options& options) {
 // ---- calls from other threads ---------------------------------------------------------------------
 
 template <class Call>
-void call_from_threads(const bench::options& options, Call call) {
+void call_from_threads(const bench::options& options, Call call, int each = 1) {
     shore here(1);
     std::thread measuring([&] {
-        bench::measure_callers(options, [&] { return call(here.io); });
+        bench::measure_callers(options, [&] { return call(here.io); }, each);
         here.io.stop();
     });
     here.io.run();
@@ -275,6 +275,24 @@ void from_thread_task(const bench::options& options) {
     call_from_threads(options, [](asio::io_context& io) {
         return asio::co_spawn(io.get_executor(), empty_task(), asio::use_future).get();
     });
+}
+
+// Many at a time; `portal_call` is the same as `from_thread` here.
+void portal_spawn(const bench::options& options) {
+    call_from_threads(
+        options,
+        [](asio::io_context& io) {
+            std::vector<std::future<int>> futures;
+            futures.reserve(bench::spawned_at_a_time);
+            for (int i = 0; i < bench::spawned_at_a_time; ++i) {
+                futures.push_back(
+                    asio::co_spawn(io.get_executor(), empty_task(), asio::use_future));
+            }
+            int sum = 0;
+            for (std::future<int>& f : futures) sum += f.get();
+            return sum;
+        },
+        bench::spawned_at_a_time);
 }
 
 // ---- structured concurrency ----------------------------------------------------------------------
@@ -429,6 +447,8 @@ int main(int argc, char** argv) {
                                {"head_of_line", head_of_line},
                                {"from_thread", from_thread},
                                {"from_thread_task", from_thread_task},
+                               {"portal_call", from_thread},
+                               {"portal_spawn", portal_spawn},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

@@ -1,8 +1,10 @@
 // ferry on ferry::net: coroutines on a loop with Asio's epoll under it, jobs by `to_thread`.
 #include "harness.hpp"
 
+#include <ferry/blocking_portal.hpp>
 #include <ferry/event.hpp>
 #include <ferry/from_thread.hpp>
+#include <ferry/future.hpp>
 #include <ferry/mutex.hpp>
 #include <ferry/net/run.hpp>
 #include <ferry/net/use_ferry.hpp>
@@ -24,6 +26,7 @@
 #include <functional>
 #include <memory>
 #include <system_error>
+#include <vector>
 
 namespace {
 
@@ -230,6 +233,39 @@ void from_thread_task(const bench::options& options) {
     call_from_threads(options, empty_task);
 }
 
+// The same through a portal.
+template <class Call>
+void call_through_portal(const bench::options& options, Call call, int each = 1) {
+    run(1, [&]() -> task<> {
+        co_await ferry::with_blocking_portal([&](ferry::blocking_portal& portal) -> task<> {
+            co_await ferry::to_new_thread(
+                [&] { bench::measure_callers(options, [&] { return call(portal); }, each); });
+        });
+    });
+}
+
+void portal_call(const bench::options& options) {
+    call_through_portal(options, [](const ferry::blocking_portal& portal) {
+        return portal.call(bench::empty_job);
+    });
+}
+
+void portal_spawn(const bench::options& options) {
+    call_through_portal(
+        options,
+        [](const ferry::blocking_portal& portal) {
+            std::vector<ferry::future<int>> futures;
+            futures.reserve(bench::spawned_at_a_time);
+            for (int i = 0; i < bench::spawned_at_a_time; ++i) {
+                futures.push_back(portal.start_task_soon(empty_task));
+            }
+            int sum = 0;
+            for (ferry::future<int>& f : futures) sum += f.get();
+            return sum;
+        },
+        bench::spawned_at_a_time);
+}
+
 void spawn(const bench::options& options) {
     run(1, [&]() -> task<> {
         const int batches = options.spawn_count() / bench::spawn_batch;
@@ -346,6 +382,8 @@ int main(int argc, char** argv) {
                                {"head_of_line", head_of_line},
                                {"from_thread", from_thread},
                                {"from_thread_task", from_thread_task},
+                               {"portal_call", portal_call},
+                               {"portal_spawn", portal_spawn},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

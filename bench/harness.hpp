@@ -163,9 +163,13 @@ inline void print_window(const options& options, int pool, const window& window)
         .print();
 }
 
+// How many spawned tasks a caller has in flight.
+inline constexpr int spawned_at_a_time = 1000;
+
 // `options.pool` threads that call again and again, from outside of the loop under test; blocks.
+// A call does `each` operations.
 template <class Call>
-void measure_callers(const options& options, Call call) {
+void measure_callers(const options& options, Call call, int each = 1) {
     struct alignas(64) counted {
         std::atomic<std::int64_t> calls{0};
     };
@@ -193,7 +197,7 @@ void measure_callers(const options& options, Call call) {
     const std::int64_t made = calls() - before;
     over = true;
     for (std::thread& t : threads) t.join();
-    row(options.case_name, options.pool).cost(static_cast<double>(made), spent).print();
+    row(options.case_name, options.pool).cost(static_cast<double>(made) * each, spent).print();
 }
 
 // `lag` and `lag_alone`: how late the timer fired, and how long it took against the ideal.
