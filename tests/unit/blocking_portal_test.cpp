@@ -11,6 +11,7 @@
 #include <ferry/to_thread.hpp>
 
 #include "support/crossing.hpp"
+#include "support/failing_threads.hpp"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +22,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <sys/resource.h>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -499,20 +499,10 @@ TEST(start_blocking_portal, may_be_stopped_before_it_is_left) {
     EXPECT_THROW(portal.call([] {}), portal_closed);
 }
 
-// The thread's stack cannot be had.
-template <class F>
-void without_memory(F f) {
-#if FERRY_ADDRESS_SANITIZER || defined(__SANITIZE_THREAD__)
-    static_cast<void>(f);
-#else
-    rlimit before{};
-    ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
-    rlimit none = before;
-    none.rlim_cur = 1;
-    ASSERT_EQ(::setrlimit(RLIMIT_AS, &none), 0);
-    f();
-    ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
-#endif
+TEST(start_blocking_portal, throws_when_no_thread_can_be_started) {
+    crossing::failing_threads = 1;
+    EXPECT_THROW(static_cast<void>(start_blocking_portal()), std::system_error);
+    EXPECT_EQ(crossing::failing_threads, 0);
 }
 
 TEST(start_blocking_portal, with_started_portal_gives_the_result_of_the_body) {
@@ -597,19 +587,9 @@ TEST(blocking_portal_provider, serves_many_at_once) {
 
 TEST(blocking_portal_provider, a_failed_start_is_thrown_and_the_next_user_tries_again) {
     blocking_portal_provider provider;
-    bool failed = false;
-    without_memory([&] {
-        try {
-            static_cast<void>(provider.acquire());
-        } catch (const std::system_error&) {
-            failed = true;
-        } catch (const std::bad_alloc&) {
-            failed = true;
-        }
-    });
-#if !FERRY_ADDRESS_SANITIZER && !defined(__SANITIZE_THREAD__)
-    static_cast<void>(failed); // a stack may be left over from a thread that has gone
-#endif
+    crossing::failing_threads = 1;
+    EXPECT_THROW(static_cast<void>(provider.acquire()), std::system_error);
+    EXPECT_EQ(crossing::failing_threads, 0);
     auto portal = provider.acquire();
     EXPECT_EQ(portal->call(twice, 1), 2);
 }

@@ -7,6 +7,7 @@
 #include <ferry/thread_pool.hpp>
 
 #include "support/crossing.hpp"
+#include "support/failing_threads.hpp"
 
 #include <gtest/gtest.h>
 
@@ -22,11 +23,7 @@
 #include <string>
 #include <system_error>
 
-namespace {
-
-std::atomic<int> failing_threads{0}; // how many pthread_create are to fail
-
-} // namespace
+std::atomic<int> crossing::failing_threads{0};
 
 // Thread creation fails on demand. The sanitizers' own function comes first where there is one.
 extern "C" {
@@ -35,8 +32,8 @@ __attribute__((weak)) int __interceptor_pthread_create(pthread_t*, const pthread
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
                    void* argument) {
-    for (int left = failing_threads.load(); left > 0;) {
-        if (failing_threads.compare_exchange_weak(left, left - 1)) return EAGAIN;
+    for (int left = crossing::failing_threads.load(); left > 0;) {
+        if (crossing::failing_threads.compare_exchange_weak(left, left - 1)) return EAGAIN;
     }
     if (__interceptor_pthread_create != nullptr) {
         return __interceptor_pthread_create(thread, attributes, body, argument);
@@ -50,6 +47,7 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
 namespace {
 
 using namespace std::chrono_literals;
+using crossing::failing_threads;
 using crossing::gate;
 using crossing::opened;
 using crossing::thread_name;
