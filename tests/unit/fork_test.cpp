@@ -175,6 +175,11 @@ TEST(fork, a_child_may_fork_again) {
 
 TEST(fork, while_threads_and_loops_are_busy) {
     SKIP_WHERE_CHILDREN_MAY_START_NO_THREADS();
+#if FERRY_TEST_ADDRESS_SANITIZER
+    GTEST_SKIP() << "g++ 12's AddressSanitizer has a lock around the start and the end of threads. "
+                    "One that another thread held at the fork is held for ever in the child, which "
+                    "can start no thread then: a program with std::thread and fork alone hangs.";
+#endif
     std::atomic<bool> end{false};
     std::atomic<int> rounds{0};
     std::vector<std::thread> threads;

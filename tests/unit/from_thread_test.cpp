@@ -863,6 +863,9 @@ TEST(from_thread, a_call_allocates_nothing) {
     if (!counting::works()) {
         GTEST_SKIP() << "the sanitizer's operator new is in use: nothing can be counted here";
     }
+#if FERRY_ADDRESS_SANITIZER
+    GTEST_SKIP() << "frames are not recycled under AddressSanitizer, so that it sees their end";
+#endif
     loop_on_thread other;
     run([&]() -> task<> {
         co_await to_thread([&] {

@@ -215,16 +215,16 @@ TEST(wait_all_jobs_completed, is_cancelled_like_any_wait) {
 }
 
 TEST(active_job_count, does_not_count_abandoned_jobs) {
-    const auto gate = std::make_shared<crossing::gate>();
+    const auto held = std::make_shared<crossing::held_job>();
     run([&]() -> task<> {
         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
             ferry::cancel_scope scope;
-            const auto job = ferry::owned([gate] { gate->wait(); });
+            const auto job = ferry::owned([held] { held->run(); });
             group.start_soon([&]() -> task<> {
                 co_await ferry::with_cancel_scope(
                     scope, [&] { return ferry::to_thread(ferry::abandon_on_cancel, job); });
             });
-            co_await wait_all_tasks_blocked({.ignore_jobs = true});
+            co_await crossing::opened(held->started); // else it would be withdrawn
             EXPECT_EQ(active_job_count(), 1u);
             scope.cancel();
             EXPECT_EQ(active_job_count(), 0u);
@@ -233,7 +233,7 @@ TEST(active_job_count, does_not_count_abandoned_jobs) {
         EXPECT_EQ(active_job_count(), 0u);
     });
     EXPECT_EQ(ferry::abandoned_job_count(), 1u);
-    gate->open();
+    held->go_on.open();
     crossing::block_until([] { return ferry::abandoned_job_count() == 0; });
 }
 
