@@ -6,6 +6,7 @@
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/detail/offload_core.hpp>
 #include <ferry/detail/run_core.hpp>
+#include <ferry/detail/spin.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 
@@ -13,7 +14,6 @@
 #include <chrono>
 #include <mutex>
 #include <new>
-#include <sched.h>
 #include <string>
 
 namespace ferry::detail {
@@ -22,31 +22,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
-
-constexpr std::uint32_t most_spin_ns = 20'000;
-constexpr std::uint32_t least_spin_ns = 1'000; // less is none
-constexpr auto short_sleep = 80us;             // spinning might have paid
-constexpr int rounds_before_yield = 8;         // of looking at the clock
-
-// What spinning has brought this thread lately.
-struct spin_credit {
-    std::uint32_t budget_ns = most_spin_ns;
-    bool known = false;
-    bool alone = false; // one processor only
-};
-
-constinit thread_local spin_credit credit_of_thread{};
-
-FERRY_NOINLINE spin_credit& spin_credit_of_thread() noexcept {
-    spin_credit& credit = credit_of_thread;
-    if (!credit.known) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        credit.alone = ::sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) < 2;
-        credit.known = true;
-    }
-    return credit;
-}
 
 // Which loop's thread waits for which run: run_core::waits_for, under this lock. Taken by loops'
 // threads that block, and by the loops that answer them; workers and plain threads need none.
@@ -80,39 +55,8 @@ void refuse_waiting_loop(const call_record* lineage, const run_core& to, const c
 
 // --- the word ---
 
-// Pauses at first, for an answer that is under way; then lets others run, of which one may be the
-// loop.
-bool call_word::spin() noexcept {
-    spin_credit& credit = spin_credit_of_thread();
-    if (credit.budget_ns < least_spin_ns) {
-        return false;
-    }
-    steady::time_point end{}; // counted from the second round: most answers come in the first
-    for (int round = credit.alone ? rounds_before_yield : 0;; ++round) {
-        const bool yields = round >= rounds_before_yield;
-        for (int i = 0; i != (yields ? 1 : 32); ++i) {
-            if (word_.load(std::memory_order_acquire) == is_done) {
-                credit.budget_ns = std::min(credit.budget_ns * 2, most_spin_ns);
-                return true;
-            }
-            if (yields) {
-                thread_yield();
-            } else {
-                cpu_pause();
-            }
-        }
-        const steady::time_point now = steady::now();
-        if (end == steady::time_point()) {
-            end = now + std::chrono::nanoseconds(credit.budget_ns);
-        } else if (now >= end) {
-            credit.budget_ns /= 2;
-            return false;
-        }
-    }
-}
-
 void call_word::wait() noexcept {
-    if (word_.load(std::memory_order_acquire) == is_done || spin()) {
+    if (spin_until([this] { return word_.load(std::memory_order_acquire) == is_done; })) {
         return;
     }
     std::uint32_t expected = running;
@@ -125,8 +69,7 @@ void call_word::wait() noexcept {
         futex_wait(word_, parked);
     }
     if (steady::now() - start < short_sleep) {
-        spin_credit& credit = spin_credit_of_thread();
-        credit.budget_ns = std::clamp(credit.budget_ns * 2, 2 * least_spin_ns, most_spin_ns);
+        spin_credit_of_thread().earn();
     }
 }
 

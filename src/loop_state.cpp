@@ -2,6 +2,7 @@
 
 #include <ferry/detail/limiter_core.hpp>
 #include <ferry/detail/loop_watch.hpp>
+#include <ferry/detail/spin.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/executor.hpp>
@@ -10,7 +11,6 @@
 #include <cstdio>
 #include <memory>
 #include <new>
-#include <sched.h>
 #include <string>
 #include <typeinfo>
 #include <utility>
@@ -25,18 +25,9 @@ constexpr std::size_t nodes_per_pass = 256;
 constexpr std::uint32_t passes_per_look = 32; // at I/O, while busy
 constexpr auto time_between_looks = 10us;     // the same, by the clock
 constexpr auto time_between_looks_spinning = 5us;
-constexpr std::uint32_t most_spin_ns = 20'000;
-constexpr std::uint32_t least_spin_ns = 1'000;   // less is none
-constexpr auto short_sleep = 80us;               // spinning might have paid
 constexpr std::size_t most_jobs_to_spin_for = 8; // more are better taken in batches
 
 constinit thread_local loop_state* loop_of_thread = nullptr;
-
-bool several_processors() noexcept {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
-}
 
 void print_error(const std::exception_ptr& error) noexcept {
     try {

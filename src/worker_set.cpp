@@ -1,6 +1,7 @@
 #include <ferry/detail/worker_set.hpp>
 
 #include <ferry/detail/recycler.hpp>
+#include <ferry/detail/spin.hpp>
 #include <ferry/errors.hpp>
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include <mutex>
 #include <new>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <system_error>
 #include <unistd.h>
@@ -24,16 +24,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
-
-constexpr std::uint32_t most_spin_ns = 20'000;
-constexpr std::uint32_t least_spin_ns = 1'000;
-constexpr auto short_sleep = 80us; // spinning might have paid
-
-bool several_processors() noexcept {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
-}
 
 } // namespace
 

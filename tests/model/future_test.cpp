@@ -57,7 +57,7 @@ TEST(future, finds_a_withdrawal_of_who_is_taken) {
 
 TEST(future, waits_end_with_the_completion_or_the_time) {
     int in_time = 0, late = 0;
-    EXPECT_PASSES(model::explore({.preemptions = 2, .timeouts_rescue = true}, [&] {
+    EXPECT_PASSES(model::explore({.preemptions = 2, .impatience = 1, .timeouts_rescue = true}, [&] {
         auto happens = std::make_unique<completion>();
         model::parallel(
             {{"completer", [&] { happens->complete(1); }},

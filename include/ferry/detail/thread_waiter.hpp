@@ -43,7 +43,6 @@ private:
     std::uint32_t count(std::uint32_t word) const noexcept {
         return (word - start_) / job::wake_unit;
     }
-    bool spin(std::uint32_t wakes) const noexcept;
     // `interrupting`: the job whose cancellation ends the wait.
     wait_end sleep(std::uint32_t wakes, time_point deadline, const job* interrupting) noexcept;
 

@@ -42,8 +42,6 @@ public:
 private:
     static constexpr std::uint32_t running = 0, parked = 1, is_done = 2;
 
-    bool spin() noexcept;
-
     atomic<std::uint32_t> word_{running};
 };
 
