@@ -53,6 +53,46 @@ void refuse_waiting_loop(const call_record* lineage, const run_core& to, const c
     }
 }
 
+void will_wait(run_core& own, const run_core& to, const char* call) {
+    const std::lock_guard guard(edges_lock);
+    for (const run_core* r = &to; r != nullptr; r = r->waits_for) {
+        if (r == &own) {
+            throw would_deadlock(std::string(call) +
+                                 ": the thread of that loop waits for this one; of two loops one "
+                                 "at least must co_await the other instead of blocking");
+        }
+    }
+    own.waits_for = &to;
+}
+
+void wait_is_over(run_core& own) noexcept {
+    const std::lock_guard guard(edges_lock);
+    own.waits_for = nullptr;
+}
+
+bool in_job_of(const run_core& run) noexcept {
+    const job* const j = current_loop() == nullptr ? current_job() : nullptr;
+    return j != nullptr && j->core_ == &run && !j->abandonable_;
+}
+
+blocked_thread::blocked_thread(const run_core& to, const char* call) {
+    refuse_waiting_loop(current_lineage(), to, call);
+    if (loop_state* const loop = current_loop()) {
+        own_ = loop->core_address();
+        will_wait(*own_, to, call);
+    } else if (in_job_of(to)) {
+        throw would_deadlock(std::string(call) +
+                             " was called in a job of that very loop, which waits for its jobs; "
+                             "call it elsewhere");
+    }
+}
+
+blocked_thread::~blocked_thread() {
+    if (own_ != nullptr) {
+        wait_is_over(*own_);
+    }
+}
+
 // --- the word ---
 
 void call_word::wait() noexcept {
@@ -112,25 +152,12 @@ waiting_call::waiting_call(const char* call, const loop_handle& to)
     }
     refuse_waiting_loop(record_.parent, *run_, call);
     if (own != nullptr) {
+        will_wait(*own->core_address(), *run_, call);
         blocked_ = own->core_address();
         record_.waits = blocked_;
-        block_loop(call);
     } else {
         record_.by = current_job();
     }
-}
-
-// The loop of this thread will wait for another: unless that one, in the end, waits for it.
-void waiting_call::block_loop(const char* call) {
-    const std::lock_guard guard(edges_lock);
-    for (const run_core* r = run_; r != nullptr; r = r->waits_for) {
-        if (r == blocked_) {
-            throw would_deadlock(std::string(call) +
-                                 ": the thread of that loop waits for this one; of two loops one "
-                                 "at least must co_await the other instead of blocking");
-        }
-    }
-    blocked_->waits_for = run_;
 }
 
 void waiting_call::wait(bool accepted) {
@@ -180,8 +207,7 @@ void waiting_call::done(outcome how) noexcept {
         loop_->job_goes_on();
     }
     if (blocked_ != nullptr) {
-        const std::lock_guard guard(edges_lock);
-        blocked_->waits_for = nullptr;
+        wait_is_over(*blocked_);
     }
     how_ = how;
     word_.done();

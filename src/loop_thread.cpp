@@ -1,5 +1,6 @@
 #include <ferry/loop_thread.hpp>
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/recycler.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
@@ -132,8 +133,11 @@ void loop_thread_core::join(const char* call) {
         throw would_deadlock(std::string(call) +
                              " was called on the thread that it would wait for; join it elsewhere");
     }
-    if (ended.wait_until(time_point::max()) == wait_end::cancelled) {
-        throw cancelled();
+    if (!ended.done()) {
+        const blocked_thread here(*run_, call);
+        if (ended.wait_until(time_point::max()) == wait_end::cancelled) {
+            throw cancelled();
+        }
     }
     looked_at_.store(true, std::memory_order_release);
     if (error_ != nullptr) {
@@ -150,8 +154,10 @@ void loop_thread_core::leave(bool cancels) noexcept {
     }
     loop_state* const here = current_loop();
     if (here == nullptr) {
-        ended.wait();
-        tell_error(); // before whoever destroys it goes on
+        if (!in_job_of(*run_)) { // which it waits for: it ends by itself
+            ended.wait();
+            tell_error(); // before whoever destroys it goes on
+        }
     } else if (!is_own_thread()) {
         auto* const last = new farewell(*here, counted<loop_thread_core>::share(this));
         here->wait_for_thing();

@@ -15,6 +15,7 @@ std::coroutine_handle<> remote_call_base::start_there(posted_child& task) {
     loop_state& loop = *waiter->task->loop;
     home_ = loop.core_address();
     task_ = &task;
+    task.record.lineage = waiter->task->lineage; // who waits for this task waits for that one
     outside_ = home_ != to_.get();
     if (outside_) {
         loop.wait_for_thing();

@@ -336,7 +336,9 @@ std::int64_t worker_set::queue_time() const noexcept {
 void worker_set::enqueue(job& j, std::int64_t now) noexcept {
     j.queued_ = true;
     j.taken_.store(false, std::memory_order_relaxed);
-    j.queued_at_ = now;
+    if (now != 0) { // else its line need not travel
+        j.queued_at_ = now;
+    }
     queue_.push_back(&j);
     queue_size_.store(queue_size_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }

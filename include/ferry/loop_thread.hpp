@@ -55,8 +55,9 @@ public:
     bool valid() const noexcept { return static_cast<bool>(core_); }
 
     /// Blocks until the main task, and all that belongs to the run, has ended; throws what the main
-    /// task threw, `task_cancelled` when it was cancelled. As often as one likes. On its own thread:
-    /// `would_deadlock`. In a job whose host is cancelled: `cancelled`. Any thread.
+    /// task threw, `task_cancelled` when it was cancelled. As often as one likes. `would_deadlock` on its own
+    /// thread, and where it waits, directly or not, for who calls. In a job whose host is cancelled:
+    /// `cancelled`. Any thread.
     void join() { core().join("loop_thread::join()"); }
 
     /// Cancels the main task, soon. Does not wait. Any thread, any number of times.

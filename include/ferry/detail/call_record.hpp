@@ -35,4 +35,25 @@ const call_record* current_lineage() noexcept;
 // then it can do nothing else meanwhile.
 void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call);
 
+// The thread of `own`, which is that of a running loop, will wait for `to`, until wait_is_over().
+// Throws would_deadlock when `to` waits, directly or not, for `own`.
+void will_wait(run_core& own, const run_core& to, const char* call);
+void wait_is_over(run_core& own) noexcept; // any thread
+
+// Whether this thread runs a job that `run` waits for before it ends.
+bool in_job_of(const run_core& run) noexcept;
+
+// While it lives, this thread waits for `to` to end. Throws would_deadlock when that cannot be: it
+// is asked for by a task, a job or a function for which `to` waits.
+class blocked_thread {
+public:
+    blocked_thread(const run_core& to, const char* call);
+    blocked_thread(const blocked_thread&) = delete;
+    blocked_thread& operator=(const blocked_thread&) = delete;
+    ~blocked_thread();
+
+private:
+    run_core* own_ = nullptr; // of a loop's thread
+};
+
 } // namespace ferry::detail

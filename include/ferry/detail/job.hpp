@@ -50,8 +50,8 @@ protected:
 enum class job_outcome : std::uint8_t { none, value, error, cancelled, withdrawn, timed_out };
 
 // What only the loop needs of a job, and a worker when something is out of the ordinary. It stands
-// on a cache line of its own, in front of those that travel from one processor to the other and
-// back for each job: they are most of what a crossing costs when many are under way.
+// in front of the cache lines that travel from one processor to the other and back for each job:
+// they are most of what a crossing costs when many are under way.
 class job_details {
 public:
     static constexpr std::int64_t no_deadline = std::numeric_limits<std::int64_t>::max();

@@ -76,7 +76,6 @@ public:
 private:
     enum class outcome : std::uint8_t { returned, cancelled, stopped, refused };
 
-    void block_loop(const char* call);
     bool by_job_of_run() const noexcept;
     void done(outcome how) noexcept;
 
