@@ -845,6 +845,17 @@ struct future_await : subject {
     }
 };
 
+struct sleep_until_stopped : subject {
+    static constexpr const char* name = "blocking_portal::sleep_until_stopped()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    ferry::blocking_portal portal;
+
+    task<> set_up() { static_cast<void>(co_await portal.enter()); }
+    auto start() { return portal.sleep_until_stopped(); }
+    task<> complete() { co_await portal.stop(); }
+    task<> use_again() { co_await portal.exit(ferry::outcome()); }
+};
+
 struct loop_thread_run : subject {
     static constexpr const char* name = "loop_thread::run(fn)";
     static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
@@ -902,7 +913,7 @@ using all = testing::Types<
     when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
     move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
     with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
-    future_await, loop_thread_run, foreign>;
+    future_await, sleep_until_stopped, loop_thread_run, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

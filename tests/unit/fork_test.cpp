@@ -1,11 +1,14 @@
 #include <ferry/detail/fork.hpp>
 
+#include <ferry/blocking_portal.hpp>
 #include <ferry/cancel_scope.hpp>
 #include <ferry/dump.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/event_loop.hpp>
 #include <ferry/executor.hpp>
 #include <ferry/from_thread.hpp>
+#include <ferry/future.hpp>
+#include <ferry/loop_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/statistics.hpp>
@@ -283,6 +286,31 @@ TEST(fork, limiters_refuse) {
               }),
               0);
     limiter.release_on_behalf_of(&held);
+}
+
+TEST(fork, portals_futures_and_loop_threads_refuse) {
+    const ferry::started_portal portal = ferry::start_blocking_portal();
+    ferry::future<> endless = portal.start_task_soon(ferry::sleep_forever);
+    ferry::loop_thread t(ferry::sleep_forever);
+    ferry::blocking_portal_provider provider;
+    EXPECT_EQ(in_child([&] {
+                  return call_throws<forked>([&] { portal.call([] {}); }) &&
+                         call_throws<forked>([&] {
+                             static_cast<void>(portal.start_task_soon(ferry::sleep_forever));
+                         }) &&
+                         !endless.cancel() && call_throws<forked>([&] { endless.get(); }) &&
+                         call_throws<forked>([&] { t.join(); }) &&
+                         call_throws<forked>([&] { static_cast<void>(provider.acquire()); }) &&
+                         run([&]() -> task<bool> {
+                             const bool called = co_await throws<forked>(t.run([] {}));
+                             const bool awaited = co_await throws<forked>(std::move(endless));
+                             const bool right = called && awaited;
+                             co_return right;
+                         });
+              }),
+              0);
+    EXPECT_TRUE(endless.cancel()); // the parent's are what they were
+    EXPECT_THROW(endless.get(), ferry::task_cancelled);
 }
 
 TEST(fork, awaits_in_coroutines_of_the_parent_throw) {

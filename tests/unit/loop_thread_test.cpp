@@ -172,6 +172,103 @@ TEST(loop_thread, join_on_its_own_thread_is_refused) {
     EXPECT_TRUE(refused);
 }
 
+TEST(loop_thread, join_in_a_job_of_its_own_loop_is_refused) {
+    std::optional<loop_thread> t;
+    gate made;
+    bool refused = false;
+    t.emplace([&]() -> task<> {
+        made.wait();
+        refused = co_await to_thread([&] {
+            try {
+                t->join();
+            } catch (const would_deadlock&) {
+                return true;
+            }
+            return false;
+        });
+    });
+    made.open();
+    t->join();
+    EXPECT_TRUE(refused);
+}
+
+TEST(loop_thread, destroyed_in_a_job_of_its_own_loop_it_is_not_waited_for) {
+    std::optional<loop_thread> t;
+    gate made;
+    gate destroyed;
+    t.emplace([&]() -> task<> {
+        made.wait();
+        co_await to_thread([&] {
+            t.reset();
+            destroyed.open();
+        });
+    });
+    made.open();
+    destroyed.wait();
+}
+
+TEST(loop_thread, join_is_refused_to_what_its_thread_waits_for) {
+    run([]() -> task<> {
+        const auto here = ferry::event_loop::current().handle();
+        std::optional<loop_thread> t;
+        gate made;
+        bool refused = false;
+        t.emplace([&]() -> task<> {
+            made.wait();
+            ferry::sync_wait(here, [&] { // which blocks the loop of t
+                try {
+                    t->join();
+                } catch (const would_deadlock&) {
+                    refused = true;
+                }
+            });
+            co_return;
+        });
+        made.open();
+        co_await until([&] { return refused; });
+    });
+}
+
+// Whichever comes second is refused, and the other one gets its answer.
+TEST(loop_thread, of_two_loops_that_would_wait_for_each_other_one_is_refused) {
+    for (int i = 0; i != 100; ++i) {
+        std::atomic<int> refused{0};
+        std::atomic<int> waited{0};
+        const auto count = [&](auto wait) {
+            try {
+                wait();
+                ++waited;
+            } catch (const would_deadlock&) {
+                ++refused;
+            }
+        };
+        run([&]() -> task<> {
+            const auto here = ferry::event_loop::current().handle();
+            loop_thread t([&]() -> task<> {
+                count([&] { ferry::sync_wait(here, [] {}); });
+                co_return;
+            });
+            count([&] { t.join(); });
+            co_await until([&] { return refused + waited == 2; });
+        });
+        EXPECT_LE(refused, 1);
+        EXPECT_GE(waited, 1);
+    }
+}
+
+TEST(loop_thread, who_waits_is_known_to_the_calls_that_a_call_awaits) {
+    run([]() -> task<> {
+        const auto here = ferry::event_loop::current().handle();
+        loop_thread b(sleep_forever);
+        loop_thread c(sleep_forever);
+        // This thread waits for b, where a coroutine awaits c, whose thread must not wait for this.
+        const auto to_here = [&] { ferry::sync_wait(here, [] {}); };
+        const auto through_c = [&]() -> task<> { co_await c.run(to_here); };
+        EXPECT_THROW(ferry::sync_wait(b.handle(), through_c), would_deadlock);
+        co_return;
+    });
+}
+
 TEST(loop_thread, join_in_a_job_ends_when_its_host_is_cancelled) {
     loop_thread t(sleep_forever);
     run([&]() -> task<> {
