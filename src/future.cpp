@@ -94,42 +94,6 @@ void future_callback::attach(future_callback* callback) noexcept {
     }
 }
 
-future_await_base::future_await_base(counted<future_core> core) noexcept : core_(std::move(core)) {
-    run = &arrived;
-    listener_.self = this;
-    listener_.completed = [](completion_waiter* w) noexcept {
-        future_await_base* const self = static_cast<listener*>(w)->self;
-        self->waiter->task->loop->push_remote(self);
-    };
-}
-
-// What comes from this loop comes by itself, what comes from elsewhere is to be expected.
-std::coroutine_handle<> future_await_base::start() noexcept {
-    loop_state& loop = *waiter->task->loop;
-    outside_ = &core_->home() != loop.core_address();
-    if (outside_) {
-        loop.wait_for_thing();
-    }
-    if (!core_->outcome.add(listener_)) {
-        finish();
-    }
-    return std::noop_coroutine();
-}
-
-void future_await_base::arrived(node* n, verdict) noexcept {
-    auto& self = *static_cast<future_await_base*>(n);
-    if (std::exchange(self.outside_, false)) {
-        self.waiter->task->loop->thing_ended();
-    }
-    self.deliver();
-}
-
-void future_await_base::try_withdraw() noexcept {
-    if (core_->outcome.withdraw(listener_)) {
-        stop();
-    }
-}
-
 // --- several ---
 
 void future_wait::add(std::size_t index, future_core& core) {

@@ -1,6 +1,7 @@
 #include <ferry/loop_thread.hpp>
 
 #include <ferry/detail/call_record.hpp>
+#include <ferry/detail/completion_await.hpp>
 #include <ferry/detail/recycler.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
@@ -21,31 +22,6 @@ namespace {
 constexpr std::uint8_t has_ended = 1;
 
 constinit atomic<std::uint32_t> threads_named{0};
-
-// Keeps the run of a loop from ending before a loop_thread that was destroyed in it has.
-struct farewell : node {
-    explicit farewell(loop_state& l, counted<loop_thread_core> t) noexcept
-        : loop(&l), thread(std::move(t)) {
-        listener.self = this;
-        listener.completed = [](completion_waiter* w) noexcept {
-            farewell* const self = static_cast<listening*>(w)->self;
-            self->loop->push_remote(self);
-        };
-        run = [](node* n, verdict) noexcept {
-            auto* const self = static_cast<farewell*>(n);
-            self->loop->thing_ended();
-            delete self;
-        };
-    }
-
-    struct listening : completion_waiter {
-        farewell* self;
-    };
-
-    listening listener;
-    loop_state* loop;
-    counted<loop_thread_core> thread;
-};
 
 } // namespace
 
@@ -159,12 +135,7 @@ void loop_thread_core::leave(bool cancels) noexcept {
             tell_error(); // before whoever destroys it goes on
         }
     } else if (!is_own_thread()) {
-        auto* const last = new farewell(*here, counted<loop_thread_core>::share(this));
-        here->wait_for_thing();
-        if (!ended.add(last->listener)) {
-            here->thing_ended();
-            delete last;
-        }
+        outlast(*here, ended);
     }
 }
 

@@ -1,10 +1,10 @@
 #include <ferry/thread_pool.hpp>
 
 #include <ferry/cancel_scope.hpp>
+#include <ferry/detail/completion_await.hpp>
 #include <ferry/detail/loop_state.hpp>
 
 #include <algorithm>
-#include <mutex>
 #include <stdexcept>
 
 namespace ferry {
@@ -25,31 +25,6 @@ public:
     }
     ~state() { detail::delist_workers(set); }
 
-    // Who is told on its loop that the last worker has left.
-    struct waiter : detail::link {
-        detail::node* node = nullptr;
-        detail::run_core* run = nullptr;
-    };
-
-    // False when they have left.
-    bool wait(waiter& w) noexcept {
-        const std::lock_guard guard(lock_);
-        if (!left_) {
-            waiters_.push_back(&w);
-        }
-        return !left_;
-    }
-
-    // False when it has been told, or is about to be.
-    bool withdraw(waiter& w) noexcept {
-        const std::lock_guard guard(lock_);
-        if (!w.linked()) {
-            return false;
-        }
-        w.unlink();
-        return true;
-    }
-
     void release() noexcept {
         if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
             delete this;
@@ -69,83 +44,30 @@ private:
 
 public:
     detail::worker_set set{&limits_};
+    detail::completion left; // the last worker has
 
 private:
     void workers_left() noexcept {
-        // One who is taken out, under the lock, cannot withdraw any more.
-        while (waiter* w = next_to_tell()) {
-            w->run->push(w->node);
-        }
+        left.complete(1);
         release();
     }
 
-    waiter* next_to_tell() noexcept {
-        const std::lock_guard guard(lock_);
-        left_ = true;
-        return waiters_.pop_front();
-    }
-
-    detail::futex_mutex lock_;
-    detail::list<waiter> waiters_;
-    bool left_ = false;
     detail::atomic<std::uint32_t> owners_{2};
 };
 
 namespace {
 
-// Awaits the end of a pool's workers: a thing that the loop expects although no job is under way.
-template <class State>
-class left_operation final : public detail::operation {
+// Awaits the end of a pool's workers.
+class left_operation final : public detail::completion_operation {
 public:
-    explicit left_operation(State& state) noexcept : state_(&state) { run = &arrived; }
-    left_operation(left_operation&& other) noexcept : left_operation(*other.state_) {}
+    explicit left_operation(detail::completion& left) noexcept : left_(&left) {}
+    left_operation(left_operation&&) = default;
 
-    std::coroutine_handle<> start() noexcept {
-        waiter_.node = this;
-        waiter_.run = waiter->task->loop->core_address();
-        waiter->task->loop->wait_for_thing();
-        if (!state_->wait(waiter_)) {
-            finish();
-        }
-        return std::noop_coroutine();
-    }
+    std::coroutine_handle<> start() noexcept { return wait_for(*left_, true); }
     void result() const noexcept {}
 
 private:
-    static void arrived(detail::node* n, detail::verdict) noexcept {
-        auto& self = *static_cast<left_operation*>(n);
-        if (self.waiter_.run != nullptr) { // null: a stop came before start()
-            self.waiter->task->loop->thing_ended();
-        }
-        self.deliver();
-    }
-
-    void try_withdraw() noexcept override {
-        if (state_->withdraw(waiter_)) {
-            stop();
-        }
-    }
-
-    State* state_;
-    typename State::waiter waiter_;
-};
-
-// Keeps the run of a loop from ending before a pool that was destroyed in it has.
-template <class State>
-struct farewell : detail::node {
-    typename State::waiter waiter;
-    detail::loop_state* loop;
-
-    explicit farewell(detail::loop_state& l) noexcept : loop(&l) {
-        waiter.node = this;
-        waiter.run = l.core_address();
-        run = [](detail::node* n, detail::verdict) noexcept {
-            auto* const self = static_cast<farewell*>(n);
-            self->loop->thing_ended();
-            delete self;
-        };
-        l.wait_for_thing();
-    }
+    detail::completion* left_;
 };
 
 } // namespace
@@ -162,11 +84,7 @@ thread_pool::~thread_pool() {
         return;
     }
     if (detail::loop_state* loop = detail::current_loop()) {
-        auto* const last = new farewell<state>(*loop);
-        if (!state_->wait(last->waiter)) {
-            loop->thing_ended();
-            delete last;
-        }
+        detail::outlast(*loop, state_->left);
         state_->set.close();
         state_->set.drop_queued();
     } else if (state_->set.is_own_thread()) {
@@ -188,7 +106,7 @@ task<std::vector<running_job>> thread_pool::shutdown(shutdown_options options) {
     if (options.cancel_queued) {
         state_->set.drop_queued();
     }
-    co_await move_on_after(deadline, left_operation<state>(*state_));
+    co_await move_on_after(deadline, left_operation(state_->left));
     co_return state_->set.unfinished_jobs();
 }
 

@@ -132,25 +132,14 @@ private:
         return static_cast<boundary&>(*this).on_finished();
     }
 
-    // The error, too, is the waiter's.
+    // The error, too, is the waiter's. (It has one already when the task could not be made.)
     std::exception_ptr settle() noexcept override {
         if (!result_.has_error()) {
-            take_result(task_access::result(task_));
+            if (std::exception_ptr error = settle_task(task_, result_)) {
+                result_.set_error(std::move(error));
+            }
         }
-        task_ = task_access::none<result_type>();
         return nullptr;
-    }
-
-    void take_result(result_slot<result_type>& from) noexcept {
-        if (from.has_error()) {
-            result_.set_error(from.take_error());
-            return;
-        }
-        try {
-            result_.move_value_from(from);
-        } catch (...) {
-            result_.set_error(std::current_exception());
-        }
     }
 
     void ended(ending how, std::exception_ptr) noexcept override {

@@ -205,6 +205,24 @@ protected:
     ~child_with_result() = default;
 };
 
+// Moves the value of a task that has ended to `to`, or returns its error, and destroys the frame.
+template <class T>
+std::exception_ptr settle_task(task<T>& ended, result_slot<T>& to) noexcept {
+    result_slot<T>& from = task_access::result(ended);
+    std::exception_ptr failure;
+    if (from.has_error()) {
+        failure = from.take_error();
+    } else {
+        try {
+            to.move_value_from(from);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+    }
+    ended = task_access::none<T>();
+    return failure;
+}
+
 // A task of its own that runs a body; Base<T> has its `result`.
 template <class B, template <class> class Base = child_with_result>
 class body_child : public Base<typename body<B>::result_type> {
@@ -224,21 +242,7 @@ private:
         return task_access::start(task_, this->record, *this);
     }
 
-    std::exception_ptr settle() noexcept final {
-        result_slot<result_type>& from = task_access::result(task_);
-        std::exception_ptr failure;
-        if (from.has_error()) {
-            failure = from.take_error();
-        } else {
-            try {
-                this->result.move_value_from(from);
-            } catch (...) {
-                failure = std::current_exception();
-            }
-        }
-        task_ = nullptr_task();
-        return failure;
-    }
+    std::exception_ptr settle() noexcept final { return settle_task(task_, this->result); }
 
     body<B> body_;
     task<result_type> task_;

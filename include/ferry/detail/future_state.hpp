@@ -12,8 +12,8 @@
 #pragma once
 
 #include <ferry/detail/completion.hpp>
+#include <ferry/detail/completion_await.hpp>
 #include <ferry/detail/loop_state.hpp>
-#include <ferry/detail/operation.hpp>
 #include <ferry/detail/result_slot.hpp>
 #include <ferry/detail/run_core.hpp>
 
@@ -107,30 +107,21 @@ struct future_callback : completion_waiter {
     counted<future_core> of;
 };
 
-// How a coroutine awaits a future, on any loop.
-class future_await_base : public operation {
+// How a coroutine awaits a future, on any loop. What comes from its own loop comes by itself.
+class future_await_base : public completion_operation {
 public:
     bool ready() noexcept { return core_->ready(); }
-    std::coroutine_handle<> start() noexcept;
+    std::coroutine_handle<> start() noexcept {
+        return wait_for(core_->outcome, &core_->home() != waiter->task->loop->core_address());
+    }
 
 protected:
-    explicit future_await_base(counted<future_core> core) noexcept;
+    explicit future_await_base(counted<future_core> core) noexcept : core_(std::move(core)) {}
     future_await_base(future_await_base&& other) noexcept
         : future_await_base(std::move(other.core_)) {}
     ~future_await_base() = default;
 
     counted<future_core> core_;
-
-private:
-    struct listener : completion_waiter {
-        future_await_base* self;
-    };
-
-    static void arrived(node* n, verdict) noexcept;
-    void try_withdraw() noexcept final;
-
-    listener listener_;
-    bool outside_ = false; // its loop was told that something will come
 };
 
 template <class T>

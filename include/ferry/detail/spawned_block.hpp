@@ -62,19 +62,7 @@ public:
 
     // Moves the value to `to`, or returns the error; the frame is gone then.
     std::exception_ptr settle(result_slot<result_type>& to) noexcept {
-        result_slot<result_type>& from = task_access::result(task_);
-        std::exception_ptr failure;
-        if (from.has_error()) {
-            failure = from.take_error();
-        } else {
-            try {
-                to.move_value_from(from);
-            } catch (...) {
-                failure = std::current_exception();
-            }
-        }
-        task_ = task_access::none<result_type>();
-        return failure;
+        return settle_task(task_, to);
     }
 
     // Callable and arguments are destroyed.
