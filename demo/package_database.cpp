@@ -56,7 +56,8 @@ std::string full_text_pattern(const std::vector<std::string>& words) {
 std::string search_sql(std::size_t words, bool full_text) {
     std::string matches;
     for (std::size_t word = 0; word < words; ++word) {
-        const std::string parameter = "?" + std::to_string(6 + word);
+        std::string parameter = "?";
+        parameter += std::to_string(6 + word);
         if (!matches.empty()) matches += " AND ";
         matches += "(name LIKE " + parameter + " ESCAPE '\\' OR summary LIKE " + parameter +
                    " ESCAPE '\\' OR description LIKE " + parameter + " ESCAPE '\\')";
