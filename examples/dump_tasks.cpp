@@ -27,7 +27,7 @@ ferry::task<> read_requests(ferry::event& request) {
 
 ferry::task<> block_the_loop() {
     co_await ferry::yield();
-    ferry::blocking_sleep_for(200ms); // to_thread(...) was forgotten
+    ferry::blocking_sleep_for(1s); // to_thread(...) was forgotten
     co_await ferry::yield();
 }
 
@@ -55,7 +55,7 @@ void report(std::exception_ptr error) {
 }
 
 int main() {
-    ferry::event_loop loop({.debug = true, .slow_callback_threshold = 50ms});
+    ferry::event_loop loop({.debug = true, .slow_callback_threshold = 500ms});
     loop.set_error_handler(report);
     set_hang_handler(loop, [](const ferry::slow_callback_report&) {}); // else a line on stderr
     loop.run(serve());

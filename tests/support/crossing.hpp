@@ -62,6 +62,17 @@ inline void cancel_once_open(ferry::task_group& group, ferry::cancel_scope& scop
     });
 }
 
+// Awaits it, and cancels it once the gate is open. Whether that stopped it.
+template <class Awaitable>
+ferry::task<bool> stopped_once_open(const gate& g, Awaitable awaitable) {
+    ferry::cancel_scope scope;
+    co_await ferry::with_task_group([&](ferry::task_group& group) -> ferry::task<> {
+        cancel_once_open(group, scope, g);
+        co_await ferry::with_cancel_scope(scope, std::move(awaitable));
+    });
+    co_return scope.cancelled_caught();
+}
+
 // A job that goes no further until it is let go.
 struct held_job {
     gate started;

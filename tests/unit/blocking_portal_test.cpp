@@ -724,13 +724,15 @@ TEST(blocking_portal, calls_in_a_job_are_detached_from_its_host) {
     started_portal portal = start_blocking_portal();
     std::atomic<bool> ended = false;
     run([&]() -> task<> {
+        gate started;
         auto job = [&] {
             portal.call([&]() -> task<> {
+                started.open();
                 co_await sleep_for(5ms);
                 ended = true;
             });
         };
-        co_await ferry::move_on_after(1ms, to_thread(std::ref(job)));
+        co_await crossing::stopped_once_open(started, to_thread(std::ref(job)));
         EXPECT_TRUE(ended); // shielded: it was waited for
     });
 }

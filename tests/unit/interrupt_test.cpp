@@ -198,11 +198,18 @@ TEST(interrupt, without_the_option_nothing_is_interrupted) {
 TEST(interrupt, a_result_in_spite_of_it_is_delivered) {
     run([]() -> task<> {
         const silent_pipe pipe;
-        const auto got = co_await ferry::move_on_after(2ms, to_thread({.interrupt = true}, [&] {
-                                                           EXPECT_EQ(pipe.get(), -1);
-                                                           EXPECT_EQ(errno, EINTR);
-                                                           return 5;
-                                                       }));
+        gate started;
+        int got = 0;
+        const auto job = [&] {
+            started.open();
+            EXPECT_EQ(pipe.get(), -1);
+            EXPECT_EQ(errno, EINTR);
+            return 5;
+        };
+        const bool stopped = co_await crossing::stopped_once_open(started, [&]() -> task<> {
+            got = co_await to_thread({.interrupt = true}, std::cref(job));
+        });
+        EXPECT_FALSE(stopped);
         EXPECT_EQ(got, 5);
     });
 }
@@ -210,9 +217,11 @@ TEST(interrupt, a_result_in_spite_of_it_is_delivered) {
 // One that comes just before the system call is lost; so it comes again.
 TEST(interrupt, it_comes_again_until_the_job_acknowledges_and_then_no_more) {
     run([]() -> task<> {
+        gate started;
         int times = 0;
         bool after = true;
         const auto job = [&] {
+            started.open();
             while (times != 4) {
                 while (!blocked_in_vain(10'000)) {}
                 ++times;
@@ -226,7 +235,8 @@ TEST(interrupt, it_comes_again_until_the_job_acknowledges_and_then_no_more) {
                 throw;
             }
         };
-        EXPECT_FALSE(co_await ferry::move_on_after(2ms, to_thread({.interrupt = true}, job)));
+        EXPECT_TRUE(
+            co_await crossing::stopped_once_open(started, to_thread({.interrupt = true}, job)));
         EXPECT_EQ(times, 4);
         EXPECT_FALSE(after);
     });
