@@ -29,11 +29,14 @@ void loop_handle::post_base::called(detail::node* n, detail::verdict v) noexcept
     if (v == detail::verdict::dropped) {
         return;
     }
+    detail::loop_state& loop = *detail::current_loop();
+    loop.context_of_call = &self->context_;
     try {
         self->call();
     } catch (...) {
-        detail::current_loop()->report_error(std::current_exception());
+        loop.report_error(std::current_exception());
     }
+    loop.context_of_call = nullptr;
 }
 
 void loop_handle::push_post(post_base* post) const {

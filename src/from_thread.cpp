@@ -213,13 +213,15 @@ void waiting_call::done(outcome how) noexcept {
     word_.done();
 }
 
-waiting_call::running::running(waiting_call& call) noexcept
+waiting_call::running::running(waiting_call& call, context_ref& context) noexcept
     : loop_(current_loop()), before_(loop_->current_call) {
     loop_->current_call = &call.record_;
+    loop_->context_of_call = &context;
 }
 
 waiting_call::running::~running() {
     loop_->current_call = before_;
+    loop_->context_of_call = nullptr;
 }
 
 } // namespace ferry::detail

@@ -83,6 +83,7 @@ void loop_state::begin_run() {
                              "run the second loop on a thread of its own");
     }
     loop_of_thread = this;
+    job_around = current_job();
     running = true;
     may_spin_ = backend_->may_spin();
     real_time_ = backend_->real_time();

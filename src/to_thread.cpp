@@ -124,6 +124,9 @@ void work_base::executed(verdict v, void (*invoke)(work_base&),
         call(invoke);
     }
     let_go(*this);
+    if (has_context_ && !write_back_) {
+        context_ = context_ref();
+    }
     complete();
 }
 
@@ -158,6 +161,7 @@ void work_base::call(void (*invoke)(work_base&)) {
 void work_base::fail(std::exception_ptr error) noexcept {
     how_ = job_outcome::error;
     error_ = std::move(error);
+    write_back_ = false;
     drop_callable();
     complete();
 }
@@ -404,6 +408,9 @@ void offload_operation::came_back() noexcept {
     given_up(); // a job that might have been abandoned was not
     work_->place_ = job::place::back;
     task_record& task = *waiter->task;
+    if (work_->write_back_ && work_->how_ != kind::withdrawn && work_->how_ != kind::timed_out) {
+        task.context = std::move(work_->context_);
+    }
     if (work_->how_ == kind::cancelled ||
         work_->deadline_.load(std::memory_order_relaxed) != job::no_deadline) {
         // A deadline that the job saw pass has passed for the loop, too, before its timer fires:

@@ -139,6 +139,12 @@ public:
     using error::error;
 };
 
+/// A context variable was read where it has no value.
+class no_context_value : public error {
+public:
+    using error::error;
+};
+
 /// What is awaited will never come: it was destroyed before, or locked by a task that ended
 /// without unlocking it; or what can be awaited only once was awaited again.
 class broken_await : public error {

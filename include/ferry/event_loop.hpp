@@ -61,10 +61,12 @@ private:
         virtual void call() = 0;
 
     protected:
-        post_base() noexcept { run = &called; }
+        post_base() { run = &called; }
 
     private:
         static void called(detail::node* n, detail::verdict v) noexcept;
+
+        detail::context_ref context_ = detail::capture_context();
     };
 
     template <class F>

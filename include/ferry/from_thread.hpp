@@ -91,7 +91,7 @@ private:
     }
 
     void invoke() noexcept {
-        const waiting_call::running now(*waiter_);
+        const waiting_call::running now(*waiter_, context_);
         try {
             result_.set_from(*call_);
         } catch (...) {
@@ -101,6 +101,7 @@ private:
 
     waiting_call* waiter_;
     Call* call_;
+    context_ref context_ = capture_context();
     result_slot<result_type> result_;
 };
 

@@ -29,6 +29,8 @@ struct to_thread_options {
     ferry::executor* executor = nullptr; ///< default: the loop's, else the thread cache
     /// Bounds the wait until the job starts, for token and worker together: `queue_timeout`.
     std::chrono::nanoseconds queue_timeout = std::chrono::nanoseconds::max();
+    /// What the job sets of context variables is set for the task that awaited it, too.
+    bool write_back = false;
     /// A stop request also breaks the running job out of a blocking system call: it ends with
     /// EINTR, again and again until the job has ended or check_cancelled() has thrown. By a
     /// real-time signal, the highest that nobody handles when the first such job starts; no other
@@ -172,6 +174,7 @@ public:
           work_(std::in_place, std::forward<Parts>(parts)...) {
         work_.set_name(options.name);
         work_.set_interrupt(options.interrupt);
+        work_.set_write_back(options.write_back);
     }
     offload_call(offload_call&& other)
         : offload_operation(std::move(other)), work_(std::move(other.work_)) {}
@@ -203,6 +206,7 @@ public:
               new detail::abandonable_block<Work>(std::in_place, std::forward<Parts>(parts)...)) {
         block_->work.set_name(options.name);
         block_->work.set_interrupt(options.interrupt);
+        block_->work.set_write_back(options.write_back);
     }
     abandonable_call(abandonable_call&&) = default;
 

@@ -54,7 +54,7 @@ public:
 
 protected:
     child() noexcept = default;
-    child(child&&) noexcept {} // movable until started
+    child(child&& other) noexcept { record.context = other.record.context; } // until started
     child& operator=(child&&) = delete;
     ~child() = default;
 

@@ -11,6 +11,7 @@
 //   back         its completion reached the loop, or it was taken back
 #pragma once
 
+#include <ferry/detail/context.hpp>
 #include <ferry/detail/list.hpp>
 #include <ferry/detail/node.hpp>
 #include <ferry/detail/sync.hpp>
@@ -72,6 +73,7 @@ public: // for the engine
     const call_record* lineage_ = nullptr; // who waits for its host
     std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
     interruption* interruption_ = nullptr; // while it is interruptible
+    context_ref context_;                  // see has_context_
 };
 
 } // namespace detail
@@ -121,6 +123,8 @@ public: // for the engine
     bool named_ = false;
     bool abandonable_ = false;   // abandon_ is there
     bool other_limiter_ = false; // of a type of the user's
+    bool has_context_ = false;   // or may have
+    bool write_back_ = false;    // its context becomes that of its host task
     detail::job_outcome how_ = detail::job_outcome::none;
     detail::atomic<std::uint32_t> word_{0};
     detail::run_core* core_ = nullptr;

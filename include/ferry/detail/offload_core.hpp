@@ -32,6 +32,7 @@ class work_base : public job {
 public:
     void set_name(std::string_view name) noexcept;
     void set_interrupt(bool on) noexcept { interrupt_ = on; }
+    void set_write_back(bool on) noexcept { write_back_ = on; }
 
     // Throws what the job ended with, unless that is a value.
     void rethrow_error();
@@ -45,10 +46,16 @@ public:
     task_record& host_task() const noexcept;
 
 protected:
-    work_base() noexcept = default;
+    work_base() { // the context of the call
+        context_ = capture_context();
+        has_context_ = static_cast<bool>(context_);
+    }
     work_base(work_base&& other) noexcept {
         set_name(other.name());
         interrupt_ = other.interrupt_;
+        context_ = std::move(other.context_);
+        has_context_ = other.has_context_;
+        write_back_ = other.write_back_;
     }
     ~work_base() = default;
 

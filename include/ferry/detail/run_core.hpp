@@ -5,12 +5,12 @@
 #pragma once
 
 #include <ferry/backend.hpp>
+#include <ferry/detail/counted.hpp>
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/inbox.hpp>
 #include <ferry/detail/timer_heap.hpp>
 
 #include <cstdint>
-#include <utility>
 
 namespace ferry::detail {
 
@@ -75,47 +75,6 @@ private:
     std::uint32_t owed_ = 0;
     std::uint32_t looked_ = 0;
     fork_mark mark_;
-};
-
-// A counted reference to an object with add_reference() and release().
-template <class T>
-class counted {
-public:
-    counted() noexcept = default;
-    explicit counted(T* adopted) noexcept : object_(adopted) {}
-    counted(const counted& other) noexcept : object_(other.object_) {
-        if (object_ != nullptr) {
-            object_->add_reference();
-        }
-    }
-    counted(counted&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-    counted& operator=(counted other) noexcept {
-        std::swap(object_, other.object_);
-        return *this;
-    }
-    ~counted() {
-        if (object_ != nullptr) {
-            object_->release();
-        }
-    }
-
-    static counted share(T* object) noexcept {
-        if (object != nullptr) {
-            object->add_reference();
-        }
-        return counted(object);
-    }
-
-    // Gives the reference up to the caller.
-    T* detach() noexcept { return std::exchange(object_, nullptr); }
-
-    T* get() const noexcept { return object_; }
-    T* operator->() const noexcept { return object_; }
-    T& operator*() const noexcept { return *object_; }
-    explicit operator bool() const noexcept { return object_ != nullptr; }
-
-private:
-    T* object_ = nullptr;
 };
 
 } // namespace ferry::detail

@@ -5,6 +5,7 @@
 // stop; it never resumes and never destroys anything (PROTOCOLS: stop, 1). Loop thread only.
 #pragma once
 
+#include <ferry/detail/context.hpp>
 #include <ferry/detail/list.hpp>
 #include <ferry/detail/timer_heap.hpp>
 
@@ -70,6 +71,7 @@ struct task_record {
     const call_record* lineage = nullptr; // who waits for it on another thread
     scope_state root;
     list<ownership> owned; // what it has locked
+    context_ref context = capture_context();
 
     void enter(scope_state& s) noexcept {
         s.attach(scope, this);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ferry/detail/call_record.hpp>
+#include <ferry/detail/context.hpp>
 #include <ferry/detail/sync.hpp>
 
 #include <cstdint>
@@ -91,7 +92,7 @@ private:
 // While it lives, what this thread runs was called by `call`.
 class waiting_call::running {
 public:
-    explicit running(waiting_call& call) noexcept;
+    running(waiting_call& call, context_ref& context) noexcept;
     running(const running&) = delete;
     running& operator=(const running&) = delete;
     ~running();
