@@ -8,6 +8,7 @@
 #include <ferry/mutex.hpp>
 #include <ferry/net/run.hpp>
 #include <ferry/net/use_ferry.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
 #include <ferry/to_thread.hpp>
@@ -92,6 +93,23 @@ void round_trip(const bench::options& options) {
     run(options.pool, [&]() -> task<> {
         co_await fill_pool(options.pool);
         co_await job_after_job(window, sum);
+    });
+    bench::print_window(options, options.pool, window);
+}
+
+task<int> empty_block() {
+    co_return bench::empty_job();
+}
+
+void hop(const bench::options& options) {
+    bench::window window(options, 16, true);
+    std::int64_t sum = 0;
+    run(options.pool, [&]() -> task<> {
+        co_await fill_pool(options.pool);
+        while (window.next()) {
+            const int answer = co_await ferry::on_thread(empty_block);
+            sum += answer;
+        }
     });
     bench::print_window(options, options.pool, window);
 }
@@ -377,6 +395,7 @@ int main(int argc, char** argv) {
     return bench::run_program(argc, argv, "ferry",
                               {{"round_trip", round_trip},
                                {"round_trip_one_core", round_trip},
+                               {"on_thread", hop},
                                {"throughput", throughput},
                                {"lag", lag},
                                {"head_of_line", head_of_line},

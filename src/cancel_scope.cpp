@@ -225,12 +225,12 @@ promise_base* shield_base::on_stopped(scope_state*) noexcept {
 }
 
 // finally: the work ended -> the cleanup runs in a shield -> the outcome of the work.
-bool finally_base::clean_up(std::coroutine_handle<>& cleanup) noexcept {
+bool finally_base::clean_up() noexcept {
     in_cleanup_ = true;
     shield_.shielded = true;
     waiter->task->enter(shield_);
     try {
-        cleanup = start_cleanup(*waiter->task, *this);
+        start_cleanup(*waiter->task, *this);
         return true;
     } catch (...) {
         start_error_ = std::current_exception();
@@ -244,8 +244,7 @@ std::coroutine_handle<> finally_base::on_finished() noexcept {
         waiter->task->leave(shield_);
         return conclude();
     }
-    std::coroutine_handle<> cleanup;
-    return clean_up(cleanup) ? waiter->task->place->transfer(cleanup) : resume_waiter();
+    return clean_up() ? resume(*waiter->task->begun) : resume_waiter();
 }
 
 std::coroutine_handle<> finally_base::conclude() noexcept {
@@ -279,12 +278,7 @@ promise_base* finally_base::on_stopped(scope_state* target) noexcept {
         return waiter;
     }
     stopped_by_ = target;
-    std::coroutine_handle<> cleanup;
-    if (!clean_up(cleanup)) {
-        return resume_waiter_next();
-    }
-    waiter->task->place->resume_next(cleanup);
-    return nullptr;
+    return clean_up() ? resume_next(*waiter->task->begun) : resume_waiter_next();
 }
 
 } // namespace detail

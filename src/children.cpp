@@ -1,5 +1,6 @@
 #include <ferry/detail/children.hpp>
 #include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/moved_place.hpp>
 
 namespace ferry::detail {
 
@@ -10,6 +11,10 @@ void children::start(child& c, loop_state& loop, scope_state& within) noexcept {
     c.record.place = &loop.dispatch;
     if (c.record.lineage == nullptr && within.task != nullptr) {
         c.record.lineage = within.task->lineage;
+    }
+    if (within.task != nullptr && within.task->belongs_elsewhere()) [[unlikely]] {
+        c.place_ = moved_place::like(*within.task->moved_to);
+        c.record.moved_to = c.place_;
     }
     c.record.root.attach(&within, &c.record);
     c.record.scope = &c.record.root;
@@ -27,7 +32,11 @@ void child::started(node* n, verdict) noexcept {
         self.end(ending::error, std::current_exception(), nullptr);
         return;
     }
-    frame.resume();
+    if (self.record.belongs_elsewhere()) [[unlikely]] {
+        resume_in_place(*self.record.begun);
+    } else {
+        frame.resume();
+    }
 }
 
 // The frame is suspended at its end, with its caller still on the native stack: the dispatcher
@@ -53,6 +62,9 @@ promise_base* child::on_stopped(scope_state* target) noexcept {
 void child::end(ending how, std::exception_ptr error, scope_state* target) noexcept {
     record.root.detach();
     record.loop->task_gone(record);
+    if (place_ != nullptr) {
+        delete std::exchange(place_, nullptr);
+    }
     --owner_->live_;
     owner_->on_child_ended(*this, how, std::move(error), target);
 }

@@ -3,6 +3,7 @@
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/moved_place.hpp>
 #include <ferry/detail/place.hpp>
 #include <ferry/detail/sync.hpp>
 #include <ferry/detail/worker_set.hpp>
@@ -194,11 +195,15 @@ private:
         const bool current = loop.current_task == &task;
         const operation* const at = task.waiting;
         if (at == nullptr) {
-            const bool away = task.place != &loop.dispatch; // it was moved to a thread
-            info.stage = current || away ? task_stage::running : task_stage::not_started;
+            info.stage = current ? task_stage::running : task_stage::not_started;
             if (current && loop.resumed_at.load(std::memory_order_relaxed).line() != 0) {
                 info.awaits.push_back(loop.resumed_at.load(std::memory_order_relaxed));
             }
+            return;
+        }
+        if (task.hops) { // its frames are a thread's
+            info.stage = task_stage::running;
+            info.awaits.push_back(task.moved_to->left_from());
             return;
         }
         info.stage = current && dynamic_cast<const boundary*>(at) != nullptr ? task_stage::running

@@ -35,6 +35,8 @@ boundary* destroy_chain(promise_base* frame) noexcept {
     boundary* end = nullptr;
     while (frame != nullptr) {
         promise_base* awaiting = frame->parent;
+        task_record& task = *frame->task;
+        moved_place* const moved = frame->moved;
         end = frame->end;
         frame->dying = true;
         *frame->owner = nullptr;
@@ -42,6 +44,9 @@ boundary* destroy_chain(promise_base* frame) noexcept {
             frame->self.destroy();
         } catch (...) {
             destructor_threw();
+        }
+        if (moved != nullptr) {
+            forget_move(task, *moved);
         }
         frame = awaiting;
     }
@@ -81,7 +86,11 @@ void operation::deliver() noexcept {
     task.waiting = nullptr;
     task.loop->now_runs(task, frame->where);
     if (stopped == nullptr) {
-        frame->self.resume();
+        if (task.belongs_elsewhere()) [[unlikely]] {
+            resume_in_place(*frame);
+        } else {
+            frame->self.resume();
+        }
         return;
     }
     // The outermost scope that is cancelled by now; a shield that came meanwhile changes nothing.

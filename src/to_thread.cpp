@@ -113,7 +113,7 @@ void work_base::executed(verdict v, void (*invoke)(work_base&),
     }
     // What the loop wrote before this job was started means that it is not.
     const std::uint32_t word = word_.load(std::memory_order_acquire);
-    if ((word & stop_bit) != 0) {
+    if ((word & stop_bit) != 0 && !must_run_) {
         how_ = job_outcome::withdrawn;
     } else if ((word & queue_timeout_bit) != 0) {
         how_ = job_outcome::timed_out;
@@ -128,6 +128,31 @@ void work_base::executed(verdict v, void (*invoke)(work_base&),
         context_ = context_ref();
     }
     complete();
+}
+
+bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) noexcept) {
+    job* const host = current_job();
+    if (host == nullptr || current_loop() != nullptr ||
+        (host->word_.load(std::memory_order_acquire) & stop_bit) != 0) {
+        return false;
+    }
+    std::swap(host->context_, context_);
+    try {
+        invoke(*this);
+        how_ = job_outcome::value;
+    } catch (abi::__forced_unwind&) {
+        throw;
+    } catch (...) {
+        how_ = job_outcome::error;
+        error_ = std::current_exception();
+    }
+    std::swap(host->context_, context_);
+    if (write_back_) {
+        host->context_ = context_;
+    }
+    context_ = context_ref();
+    let_go(*this);
+    return true;
 }
 
 void work_base::call(void (*invoke)(work_base&)) {
@@ -282,7 +307,8 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
         given_up();
         work_->how_ = job_outcome::error;
         work_->error_ = task_access::result(acquiring_->call).take_error();
-        return resume_waiter();
+        finish();
+        return std::noop_coroutine();
     }
     const bool stops = waiter->task->stop_requested();
     if (stops || acquiring_->scope.cancelled) { // lent to one who does not want it any more
@@ -293,7 +319,8 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
             return std::noop_coroutine();
         }
         work_->how_ = job_outcome::timed_out;
-        return resume_waiter();
+        finish();
+        return std::noop_coroutine();
     }
     submit();
     return std::noop_coroutine();
@@ -314,7 +341,8 @@ promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
         return waiter;
     }
     work_->how_ = job_outcome::timed_out;
-    return resume_waiter_next();
+    finish();
+    return nullptr;
 }
 
 // Takes the job back if it was not started; the token too, if it had one.
@@ -343,7 +371,7 @@ void offload_operation::withdrawn() noexcept {
 }
 
 void offload_operation::try_withdraw() noexcept {
-    if (withdraw()) {
+    if (!work_->must_run_ && withdraw()) {
         withdrawn();
         stop();
         return;
@@ -432,7 +460,7 @@ void offload_operation::came_back() noexcept {
                 "the job let `cancelled` pass, but no scope of its host task is cancelled"));
         }
     }
-    deliver();
+    run(this, verdict::run);
 }
 
 } // namespace detail

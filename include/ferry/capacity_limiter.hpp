@@ -104,6 +104,9 @@ public:
           release_(&release_call<L>) {}
 
     bool is_default() const noexcept { return kind_ == kind::standard; }
+    friend bool operator==(const limiter_ref& a, const limiter_ref& b) noexcept {
+        return a.kind_ == b.kind_ && a.object_ == b.object_;
+    }
     detail::limiter_core* core() const noexcept {
         return kind_ == kind::core ? static_cast<detail::limiter_core*>(object_) : nullptr;
     }

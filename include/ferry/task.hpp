@@ -145,7 +145,8 @@ public:
         if (this->dying) {
             destructor_threw();
         }
-        this->result.set_error(std::current_exception());
+        this->result.set_error(this->moved != nullptr ? error_after_move(*this)
+                                                      : std::current_exception());
     }
 };
 
@@ -173,6 +174,7 @@ struct task_access {
         p.task = &record;
         p.end = &end;
         p.owner = &t.promise_;
+        record.begun = &p;
         return p.self;
     }
 
@@ -211,7 +213,10 @@ public:
         return parent_->task->place->transfer(owner->self);
     }
 
-    T await_resume() { return task_access::result(*child_).take(); }
+    T await_resume() {
+        throw_lost(*parent_->task);
+        return task_access::result(*child_).take();
+    }
 
 private:
     task<T>* child_;

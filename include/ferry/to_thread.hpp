@@ -90,6 +90,14 @@ public:
         return result_.take();
     }
 
+    bool run_here() {
+        if constexpr (wants_stop_token) { // somebody has to tell it
+            return false;
+        } else {
+            return work_base::run_here(&invoke, &drop);
+        }
+    }
+
     void request_stop() noexcept override {
         if constexpr (wants_stop_token) {
             source_.request_stop();
@@ -182,6 +190,7 @@ public:
     /// By its result alone.
     operator offload<R>() && { return as_task(std::move(*this)); }
 
+    bool ready_away() { return runs_on_default() && work_.run_here(); }
     std::coroutine_handle<> start() { return start_job(work_); }
     R result() { return work_.take(); }
 

@@ -74,6 +74,7 @@ private:
     void end(ending how, std::exception_ptr error, scope_state* target) noexcept;
 
     children* owner_ = nullptr;
+    moved_place* place_ = nullptr; // of its own, like that of the task that started it
 };
 
 } // namespace ferry::detail

@@ -125,6 +125,7 @@ public: // for the engine
     bool other_limiter_ = false; // of a type of the user's
     bool has_context_ = false;   // or may have
     bool write_back_ = false;    // its context becomes that of its host task
+    bool must_run_ = false;      // what it delivers has taken effect: it is not withdrawn
     detail::job_outcome how_ = detail::job_outcome::none;
     detail::atomic<std::uint32_t> word_{0};
     detail::run_core* core_ = nullptr;

@@ -45,6 +45,10 @@ public:
     // Who awaits it: of a job that may not be abandoned, as long as it runs.
     task_record& host_task() const noexcept;
 
+    // In a block that is on a thread already: all that happens, here and now. False: it is to be
+    // stopped instead.
+    bool run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) noexcept);
+
 protected:
     work_base() { // the context of the call
         context_ = capture_context();
@@ -151,6 +155,14 @@ protected:
         : offload_operation(other.limiter_, other.executor_, other.queue_timeout_,
                             other.own_thread_) {}
     ~offload_operation() = default;
+
+    bool runs_on_default() const noexcept { // nothing was said about where
+        return limiter_.is_default() && executor_ == nullptr && !own_thread_;
+    }
+    const limiter_ref& limiter() const noexcept { return limiter_; }
+    executor* where() const noexcept { return executor_; }
+    void set_executor(executor& where) noexcept { executor_ = &where; }
+    void wait_for_ever() noexcept { queue_timeout_ = std::chrono::nanoseconds::max(); }
 
     std::coroutine_handle<> start_job(work_base& work);
     std::coroutine_handle<> start_abandonable(work_base& work, abandon_state& block);

@@ -7,7 +7,9 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <exception>
 #include <source_location>
+#include <utility>
 
 namespace ferry::detail {
 
@@ -32,8 +34,10 @@ struct promise_base {
     task_record* task = nullptr;    // null: not started
     promise_base** owner = nullptr; // the pointer that owns this frame
     std::source_location where;     // the await it is suspended at; before: its beginning
+    moved_place* moved = nullptr;   // it has left the place of its awaiter
     bool finished = false;
     bool dying = false;
+    bool ended_cancelled = false; // it moved, and `cancelled` has left it
 
     static void* operator new(std::size_t size) { return recycled_allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -56,6 +60,30 @@ void unwind(promise_base* leaf, scope_state* target) noexcept;
 
 // Throws `forked` when the task's loop runs in the parent of this process.
 void refuse_orphaned(const task_record& task);
+
+// --- see moved_place.hpp ---
+
+// On a thread: the frame has just suspended at an operation, which the loop has to begin.
+using begin_function = std::coroutine_handle<> (*)(operation&, task_record&);
+void begin_at_home(operation& op, begin_function begin) noexcept;
+
+// A frame has ended on a thread, or one that has moved.
+std::coroutine_handle<> ended_elsewhere(promise_base& frame) noexcept;
+
+// On the loop: resumes the frame where its task belongs.
+void resume_in_place(promise_base& frame) noexcept;
+
+// A frame that has moved is destroyed by a stop.
+void forget_move(task_record& task, moved_place& moved) noexcept;
+
+// The exception that leaves a frame that has moved, for who awaits it: `cancelled` stops the task.
+std::exception_ptr error_after_move(promise_base& frame) noexcept;
+
+inline void throw_lost(task_record& task) {
+    if (task.lost != nullptr) [[unlikely]] {
+        std::rethrow_exception(std::exchange(task.lost, nullptr));
+    }
+}
 
 // Resumes `to`, directly or, when too many frames might lie on the native stack, through the
 // dispatcher before anything else runs (PROTOCOLS: symmetric transfer).
@@ -111,6 +139,13 @@ public:
     bool await_ready() {
         task_record& task = *promise_->task;
         op_->waiter = promise_;
+        if (task.away) [[unlikely]] {
+            if constexpr (requires { op_->ready_away(); }) {
+                return op_->ready_away();
+            } else {
+                return false;
+            }
+        }
         if constexpr (Operation::checkpoint) {
             if (task.stop_requested() || ++task.place->ready_streak >= dispatcher::ready_awaits) {
                 return false;
@@ -131,10 +166,11 @@ public:
         static_cast<void>(frame);
 #endif
         task_record& task = *promise_->task;
-        op_->at = operation::phase::waiting;
-        op_->told = false;
-        op_->stopped = nullptr;
-        task.waiting = op_;
+        if (task.away) [[unlikely]] {
+            begin_at_home(*op_, &begin_for);
+            return std::noop_coroutine();
+        }
+        wait(*op_, task);
         try {
             return begin(*op_, task);
         } catch (...) { // it did not begin to wait: the frame goes on with the error
@@ -144,9 +180,32 @@ public:
         }
     }
 
-    decltype(auto) await_resume() { return op_->result(); }
+    decltype(auto) await_resume() {
+        throw_lost(*promise_->task);
+        return op_->result();
+    }
 
 private:
+    static void wait(operation& op, task_record& task) noexcept {
+        op.at = operation::phase::waiting;
+        op.told = false;
+        op.stopped = nullptr;
+        task.waiting = &op;
+    }
+
+    // The same on the loop, for a frame on a thread.
+    static std::coroutine_handle<> begin_for(operation& waited_for, task_record& task) {
+        auto& op = static_cast<Operation&>(waited_for);
+        wait(op, task);
+        if constexpr (Operation::checkpoint) {
+            if (!task.stop_requested() && op.ready()) {
+                op.finish();
+                return std::noop_coroutine();
+            }
+        }
+        return begin(op, task);
+    }
+
     static std::coroutine_handle<> begin(Operation& op, task_record& task) {
         if constexpr (Operation::checkpoint) {
             if (task.stop_requested()) {
@@ -179,6 +238,9 @@ struct final_awaiter {
             destructor_threw();
         }
         p.finished = true;
+        if (p.task->away || p.moved != nullptr) [[unlikely]] {
+            return ended_elsewhere(p);
+        }
         if (p.parent != nullptr) {
             return p.task->place->transfer(p.parent->self);
         }

@@ -188,7 +188,7 @@ protected:
 private:
     std::coroutine_handle<> on_finished() noexcept final;
     promise_base* on_stopped(scope_state* target) noexcept final;
-    bool clean_up(std::coroutine_handle<>& cleanup) noexcept;
+    bool clean_up() noexcept; // it was started: task_record::begun
     std::coroutine_handle<> conclude() noexcept;
     // Of a cleanup that was started; or null.
     virtual std::exception_ptr cleanup_error() noexcept = 0;

@@ -9,6 +9,8 @@
 #include <ferry/detail/list.hpp>
 #include <ferry/detail/timer_heap.hpp>
 
+#include <exception>
+
 namespace ferry::detail {
 
 struct call_record;
@@ -59,12 +61,14 @@ private:
 };
 
 // What makes a coroutine, with those it awaits, one task: identity, cancellation, place.
-struct dispatcher;
 class loop_state;
+class moved_place;
+struct dispatcher;
+struct promise_base;
 
 struct task_record {
     loop_state* loop = nullptr;
-    dispatcher* place = nullptr;  // where its frames are resumed
+    dispatcher* place = nullptr;  // what resumes its frames
     scope_state* scope = nullptr; // the innermost scope it is in
     operation* waiting = nullptr; // where it is suspended; null: it runs, or is about to
     const char* name = nullptr;
@@ -72,6 +76,15 @@ struct task_record {
     scope_state root;
     list<ownership> owned; // what it has locked
     context_ref context = capture_context();
+    // Where it belongs (see moved_place.hpp):
+    moved_place* moved_to = nullptr; // null: its loop
+    bool hops = false;               // it is on its way there, or there: for the loop
+    bool away = false;               // it is there: for its frames
+    promise_base* begun = nullptr;   // the frame that was started last
+    std::exception_ptr lost;         // thrown by the await that goes on
+
+    // On the loop: its frames have to be resumed elsewhere.
+    bool belongs_elsewhere() const noexcept { return moved_to != nullptr && !hops; }
 
     void enter(scope_state& s) noexcept {
         s.attach(scope, this);

@@ -23,14 +23,30 @@ protected:
     std::coroutine_handle<> resume_waiter() noexcept {
         at = phase::idle;
         waiter->task->waiting = nullptr;
-        return waiter->task->place->transfer(waiter->self);
+        return resume(*waiter);
     }
 
     // The same from on_stopped(), in its turn.
     promise_base* resume_waiter_next() noexcept {
         at = phase::idle;
         waiter->task->waiting = nullptr;
-        waiter->task->place->resume_next(waiter->self);
+        return resume_next(*waiter);
+    }
+
+    // The same with another frame of the task.
+    static std::coroutine_handle<> resume(promise_base& frame) noexcept {
+        if (frame.task->belongs_elsewhere()) [[unlikely]] {
+            resume_in_place(frame);
+            return std::noop_coroutine();
+        }
+        return frame.task->place->transfer(frame.self);
+    }
+    static promise_base* resume_next(promise_base& frame) noexcept {
+        if (frame.task->belongs_elsewhere()) [[unlikely]] {
+            resume_in_place(frame);
+        } else {
+            frame.task->place->resume_next(frame.self);
+        }
         return nullptr;
     }
 
