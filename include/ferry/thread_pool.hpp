@@ -1,6 +1,7 @@
 // A bounded set of threads with statistics of its own.
 #pragma once
 
+#include <ferry/detail/map_stream.hpp>
 #include <ferry/detail/run_core.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/executor.hpp>
@@ -48,6 +49,20 @@ public:
     template <class F, class... Args>
     auto run(F&& f, Args&&... args) {
         return to_thread({.executor = this}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+
+    /// Applies a function to the values of a range, on these threads:
+    ///
+    ///     auto sizes = pool.map(size_of_file, paths);
+    ///     while (auto size = co_await sizes.next()) use(*size);
+    ///
+    /// Results come in the order of the values. At most twice as many as there are threads are
+    /// under way, or wait to be taken. The function is copied once and shared by the threads, as a
+    /// const object; it must own what it touches (see `owned`). The range is walked on the loop; an
+    /// lvalue is referred to. See `map_stream`. Semantics: Executor.map of Python, with a bound.
+    template <class F, std::ranges::viewable_range Range>
+    auto map(F&& f, Range&& values) {
+        return detail::make_map(*this, 2 * size(), std::forward<F>(f), std::forward<Range>(values));
     }
 
     /// Accepts no more jobs (`executor_closed`), and awaits the end of the threads, or the

@@ -17,6 +17,11 @@ public:
     decltype(auto) operator()(Args&&... args) {
         return std::invoke(std::move(f_), std::forward<Args>(args)...);
     }
+    template <class... Args>
+        requires std::invocable<const F&, Args...>
+    decltype(auto) operator()(Args&&... args) const {
+        return std::invoke(f_, std::forward<Args>(args)...);
+    }
 
 private:
     F f_;

@@ -6,6 +6,7 @@
 #include <ferry/net/use_ferry.hpp>
 
 #include "unit/net/asio_for_tests.hpp"
+#include "unit/net/blocked_names.hpp"
 
 #include <gtest/gtest.h>
 
@@ -116,7 +117,34 @@ struct timer_wait : on_asio {
     task<> complete() { co_return; }
 };
 
-using all = testing::Types<read_some, read_all, accept, timer_wait>;
+struct resolve : on_asio {
+    static constexpr const char* name = "resolver.async_resolve(host, service, use_ferry)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note =
+        "stopped, it is left behind on the thread of Asio's resolver";
+    name_service names;
+    tcp::resolver resolver{io_context()};
+
+    task<> set_up() {
+        blocked_names = &names;
+        co_return;
+    }
+    auto start() { return resolver.async_resolve("blocked.test", "80", use_ferry); }
+    bool under_way() const { return names.entered.is_open(); }
+    task<> complete() {
+        names.go_on.open();
+        look_at_io();
+        co_return;
+    }
+    void check(bool) {
+        if (names.entered.is_open()) {
+            crossing::block_until([this] { return names.returned.load(); });
+        }
+    }
+    task<> use_again() { co_await resolver.async_resolve("127.0.0.1", "81", use_ferry); }
+};
+
+using all = testing::Types<read_some, read_all, accept, timer_wait, resolve>;
 
 FERRY_CONFORMANCE(net_conformance, all)
 

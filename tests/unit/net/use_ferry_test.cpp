@@ -9,6 +9,7 @@
 
 #include "support/crossing.hpp"
 #include "unit/net/asio_for_tests.hpp"
+#include "unit/net/blocked_names.hpp"
 
 #include <gtest/gtest.h>
 
@@ -31,17 +32,7 @@
 #include <utility>
 #include <vector>
 
-namespace {
-
-// What getaddrinfo does with the name "blocked.test": it waits.
-struct name_service {
-    crossing::gate entered;
-    crossing::gate go_on;
-    std::atomic<bool> returned{false};
-};
-std::atomic<name_service*> blocked_names{nullptr};
-
-} // namespace
+std::atomic<net_test::name_service*> net_test::blocked_names{nullptr};
 
 extern "C" {
 __attribute__((weak)) int __interceptor_getaddrinfo(const char*, const char*, const addrinfo*,
@@ -55,7 +46,7 @@ int getaddrinfo(const char* node, const char* service, const addrinfo* hints, ad
     if (node == nullptr || std::string_view(node) != "blocked.test") {
         return real(node, service, hints, result);
     }
-    name_service& names = *blocked_names.load();
+    net_test::name_service& names = *net_test::blocked_names.load();
     names.entered.open();
     names.go_on.wait();
     const int status = real("127.0.0.1", service, hints, result);
