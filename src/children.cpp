@@ -12,8 +12,10 @@ void children::start(child& c, loop_state& loop, scope_state& within) noexcept {
     if (c.record.lineage == nullptr && within.task != nullptr) {
         c.record.lineage = within.task->lineage;
     }
-    if (within.task != nullptr && within.task->belongs_elsewhere()) [[unlikely]] {
-        c.place_ = moved_place::like(*within.task->moved_to);
+    // Where the task is that starts it: others may, too, while the owner of the scope is away.
+    if (const task_record* const starter = loop.current_task;
+        starter != nullptr && starter == within.task && starter->belongs_elsewhere()) [[unlikely]] {
+        c.place_ = moved_place::like(*starter->moved_to);
         c.record.moved_to = c.place_;
     }
     c.record.root.attach(&within, &c.record);

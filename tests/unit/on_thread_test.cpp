@@ -121,6 +121,34 @@ TEST(on_thread, children_are_at_home_there) {
     });
 }
 
+TEST(on_thread, what_others_start_in_its_group_stays_on_the_loop) {
+    run([]() -> task<> {
+        const auto home = here();
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            gate waits;
+            ferry::event go_on;
+            group.start_soon([&]() -> task<> {
+                co_await crossing::opened(waits);
+                co_await ferry::yield();
+                std::thread::id there;
+                co_await group
+                    .start_soon([&]() -> task<> {
+                        there = here();
+                        co_return;
+                    })
+                    .wait();
+                EXPECT_EQ(there, home);
+                go_on.set();
+            });
+            co_await on_thread([&]() -> task<> {
+                waits.open();
+                co_await go_on.wait();
+                EXPECT_NE(here(), home);
+            });
+        });
+    });
+}
+
 TEST(on_thread, nests_and_comes_back_step_by_step) {
     run([]() -> task<> {
         thread_pool pool(1);
