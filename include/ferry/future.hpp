@@ -190,11 +190,6 @@ concept future_range = std::ranges::borrowed_range<R> && requires(R& range) { st
 template <class R>
 using future_of = typename decltype(std::span(std::declval<R&>()))::value_type;
 
-template <class Rep, class Period>
-time_point deadline_of(std::chrono::duration<Rep, Period> timeout) {
-    return after(std::chrono::steady_clock::now(), checked_duration(timeout));
-}
-
 template <class T>
 std::size_t wait_any(std::span<future<T>> futures, time_point deadline) {
     if (futures.empty()) {

@@ -34,6 +34,12 @@ inline time_point after(time_point start, std::chrono::nanoseconds d) noexcept {
     return d >= time_point::max() - start ? time_point::max() : start + d;
 }
 
+// Counted from now.
+template <class Rep, class Period>
+time_point deadline_of(std::chrono::duration<Rep, Period> timeout) {
+    return after(std::chrono::steady_clock::now(), checked_duration(timeout));
+}
+
 // A time that the clock cannot hold means for ever, or long ago; rounded up. Throws
 // std::invalid_argument when it is not a number.
 template <class Duration>
