@@ -40,6 +40,14 @@ const char* name_of(channel_side side) noexcept {
     throw_closed(side);
 }
 
+std::string blocking_call(channel_side side) {
+    return side == channel_side::sender ? "blocking_send()" : "blocking_receive()";
+}
+
+[[noreturn]] void throw_time_is_up(channel_side side) {
+    throw timeout_error(blocking_call(side) + ": the time is up");
+}
+
 } // namespace
 
 // --- the ring ---
@@ -284,14 +292,12 @@ void channel_end::blocking_transfer(void* item, time_point deadline) const {
     if (try_transfer(item)) {
         return;
     }
-    const std::string call =
-        std::string("blocking_") + (side_ == channel_side::sender ? "send" : "receive") + "()";
-    const auto out_of_time = [&] { return timeout_error(call + ": the time is up"); };
     if (std::chrono::steady_clock::now() >= deadline) {
-        throw out_of_time();
+        throw_time_is_up(side_);
     }
     if (current_loop() != nullptr) {
-        throw would_deadlock(call + " would block the thread of an event loop; there, co_await " +
+        throw would_deadlock(blocking_call(side_) +
+                             " would block the thread of an event loop; there, co_await " +
                              (side_ == channel_side::sender ? "send()" : "receive()") +
                              ", or try whether it needs to wait");
     }
@@ -309,7 +315,7 @@ void channel_end::blocking_transfer(void* item, time_point deadline) const {
                 if (end == wait_end::cancelled) {
                     throw cancelled();
                 }
-                throw out_of_time();
+                throw_time_is_up(side);
             }
             me.thread.wait(1); // it has just happened
         }
