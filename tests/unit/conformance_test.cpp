@@ -6,6 +6,7 @@
 #include <ferry/barrier.hpp>
 #include <ferry/blocking_portal.hpp>
 #include <ferry/capacity_limiter.hpp>
+#include <ferry/channel.hpp>
 #include <ferry/condition.hpp>
 #include <ferry/event.hpp>
 #include <ferry/future.hpp>
@@ -878,6 +879,70 @@ struct loop_thread_run : subject {
     }
 };
 
+// --- channels ---
+
+struct full_channel : subject {
+    static constexpr const char* name = "channel_sender::send(item)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stopped, the item was not sent";
+    ferry::channel<int> ends = ferry::create_channel<int>(1);
+
+    task<> set_up() {
+        ends.sender.blocking_send(1);
+        co_return;
+    }
+    auto start() { return ends.sender.send(2); }
+    bool under_way() const { return ends.sender.statistics().waiting_senders == 1; }
+    task<> complete() {
+        EXPECT_EQ(ends.receiver.try_receive(), 1);
+        co_return;
+    }
+    void check(bool delivered) {
+        EXPECT_EQ(ends.sender.statistics().waiting_senders, 0u);
+        EXPECT_EQ(ends.receiver.try_receive(), delivered ? std::optional(2) : std::nullopt);
+    }
+    task<> use_again() {
+        co_await ends.sender.send(3);
+        const int got = co_await ends.receiver.receive();
+        EXPECT_EQ(got, 3);
+    }
+};
+
+struct empty_channel : subject {
+    static constexpr const char* name = "channel_receiver::receive()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "an item that was given is delivered";
+    ferry::channel<int> ends = ferry::create_channel<int>(1);
+
+    auto start() { return ends.receiver.receive(); }
+    bool under_way() const { return ends.sender.statistics().waiting_receivers == 1; }
+    task<> complete() {
+        EXPECT_TRUE(ends.sender.try_send(1));
+        co_return;
+    }
+    void check(bool delivered) {
+        EXPECT_EQ(ends.sender.statistics().waiting_receivers, 0u);
+        EXPECT_EQ(ends.receiver.try_receive(), delivered ? std::nullopt : std::optional(1));
+    }
+    task<> use_again() {
+        co_await ends.sender.send(3);
+        const int got = co_await ends.receiver.receive();
+        EXPECT_EQ(got, 3);
+    }
+};
+
+// The same with a thread at the other end: its answer lies in the inbox.
+struct channel_from_a_thread : empty_channel {
+    static constexpr const char* name = "channel_receiver::receive(), from a thread";
+    task<> complete() {
+        std::thread([this] { ends.sender.blocking_send(1); }).join();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+};
+
 // --- of another library ---
 
 struct foreign : subject {
@@ -913,7 +978,8 @@ using all = testing::Types<
     when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
     move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
     with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
-    future_await, sleep_until_stopped, loop_thread_run, foreign>;
+    future_await, sleep_until_stopped, loop_thread_run, full_channel, empty_channel,
+    channel_from_a_thread, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

@@ -2,6 +2,7 @@
 
 #include <ferry/blocking_portal.hpp>
 #include <ferry/cancel_scope.hpp>
+#include <ferry/channel.hpp>
 #include <ferry/dump.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/event_loop.hpp>
@@ -242,6 +243,33 @@ TEST(fork, loops_and_handles_refuse) {
     idle.post([&] { ran = true; }); // the parent's are what they were
     loop.run(ferry::yield());
     EXPECT_TRUE(ran);
+}
+
+TEST(fork, channels_refuse) {
+    auto ends = std::make_unique<ferry::channel<int>>(ferry::create_channel<int>(2));
+    ends->sender.blocking_send(1);
+    EXPECT_EQ(in_child([&] {
+                  const ferry::channel_sender<int>& sender = ends->sender;
+                  const ferry::channel_receiver<int>& receiver = ends->receiver;
+                  const bool refused =
+                      call_throws<forked>([&] { sender.blocking_send(2); }) &&
+                      call_throws<forked>([&] { sender.try_send(2); }) &&
+                      call_throws<forked>([&] { static_cast<void>(sender.clone()); }) &&
+                      call_throws<forked>([&] { static_cast<void>(sender.statistics()); }) &&
+                      call_throws<forked>(
+                          [&] { static_cast<void>(receiver.blocking_receive(1s)); }) &&
+                      call_throws<forked>([&] { static_cast<void>(receiver.try_receive()); }) &&
+                      run([&]() -> task<bool> {
+                          const bool send = co_await throws<forked>(sender.send(2));
+                          const bool receive = co_await throws<forked>(receiver.receive());
+                          co_return send&& receive;
+                      });
+                  ends->sender.close();
+                  ends.reset(); // does nothing
+                  return refused;
+              }),
+              0);
+    EXPECT_EQ(ends->receiver.blocking_receive(), 1); // the parent's is what it was
 }
 
 TEST(fork, pools_and_the_inherited_cache_refuse) {
