@@ -11,6 +11,7 @@
 #include <boost/asio/experimental/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/experimental/channel.hpp>
+#include <boost/asio/experimental/concurrent_channel.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 
 #include <unistd.h>
@@ -295,6 +296,78 @@ void portal_spawn(const bench::options& options) {
         bench::spawned_at_a_time);
 }
 
+// ---- channels ------------------------------------------------------------------------------------
+
+// A thread tries first; when it has to wait it waits for a future.
+using shared_channel = asio::experimental::concurrent_channel<asio::io_context::executor_type,
+                                                              void(boost::system::error_code, int)>;
+
+void send_for_ever(shared_channel& items) {
+    try {
+        for (;;) {
+            if (!items.try_send(boost::system::error_code(), 1)) {
+                items.async_send(boost::system::error_code(), 1, asio::use_future).get();
+            }
+        }
+    } catch (const boost::system::system_error&) {} // closed
+}
+
+void receive_for_ever(shared_channel& items) {
+    std::int64_t sum = 0;
+    try {
+        for (;;) {
+            if (!items.try_receive([&](boost::system::error_code, int item) { sum += item; })) {
+                sum += items.async_receive(asio::use_future).get();
+            }
+        }
+    } catch (const boost::system::system_error&) {}
+}
+
+task receive_items(shared_channel& items, bench::window& window) {
+    std::int64_t sum = 0;
+    while (window.next()) {
+        const int item = co_await items.async_receive(asio::deferred);
+        sum += item;
+    }
+    items.close();
+}
+
+task send_items(shared_channel& items, bench::window& window) {
+    while (window.next()) {
+        co_await items.async_send(boost::system::error_code(), 1, asio::deferred);
+    }
+    items.close();
+}
+
+// The loop goes on until the threads have been told.
+template <class Thread>
+void pass_items(const bench::options& options, task (*main_task)(shared_channel&, bench::window&),
+                Thread thread) {
+    shore here(1);
+    bench::window window(options, 256, false);
+    shared_channel items(here.io, bench::channel_room);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < options.pool; ++i) threads.emplace_back([&] { thread(items); });
+    std::thread last([&] {
+        for (std::thread& t : threads) t.join();
+        here.io.stop();
+    });
+    asio::co_spawn(here.io.get_executor(), main_task(items, window), [](std::exception_ptr error) {
+        if (error) std::rethrow_exception(error);
+    });
+    here.io.run();
+    last.join();
+    bench::print_window(options, options.pool, window);
+}
+
+void channel_to_loop(const bench::options& options) {
+    pass_items(options, receive_items, send_for_ever);
+}
+
+void channel_to_thread(const bench::options& options) {
+    pass_items(options, send_items, receive_for_ever);
+}
+
 // ---- structured concurrency ----------------------------------------------------------------------
 
 using asio::experimental::awaitable_operators::operator&&;
@@ -449,6 +522,8 @@ int main(int argc, char** argv) {
                                {"from_thread_task", from_thread_task},
                                {"portal_call", from_thread},
                                {"portal_spawn", portal_spawn},
+                               {"channel_to_loop", channel_to_loop},
+                               {"channel_to_thread", channel_to_thread},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

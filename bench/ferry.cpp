@@ -2,6 +2,8 @@
 #include "harness.hpp"
 
 #include <ferry/blocking_portal.hpp>
+#include <ferry/channel.hpp>
+#include <ferry/errors.hpp>
 #include <ferry/event.hpp>
 #include <ferry/from_thread.hpp>
 #include <ferry/future.hpp>
@@ -27,6 +29,8 @@
 #include <functional>
 #include <memory>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -284,6 +288,48 @@ void portal_spawn(const bench::options& options) {
         bench::spawned_at_a_time);
 }
 
+// `options.pool` threads send to a task.
+void channel_to_loop(const bench::options& options) {
+    bench::window window(options, 256, false);
+    std::int64_t sum = 0;
+    auto ends = ferry::create_channel<int>(bench::channel_room);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < options.pool; ++i) {
+        threads.emplace_back([sender = ends.sender.clone()] {
+            try {
+                for (;;) sender.blocking_send(1);
+            } catch (const ferry::broken_channel&) {}
+        });
+    }
+    run(1, [&]() -> task<> {
+        while (window.next()) {
+            const int item = co_await ends.receiver.receive();
+            sum += item;
+        }
+    });
+    ends.receiver.close();
+    for (std::thread& t : threads) t.join();
+    bench::print_window(options, options.pool, window);
+}
+
+// A task sends to a thread.
+void channel_to_thread(const bench::options& options) {
+    bench::window window(options, 256, false);
+    std::int64_t sum = 0;
+    auto ends = ferry::create_channel<int>(bench::channel_room);
+    std::thread thread([&sum, receiver = std::move(ends.receiver)] {
+        try {
+            for (;;) sum += receiver.blocking_receive();
+        } catch (const ferry::end_of_stream&) {}
+    });
+    run(1, [&]() -> task<> {
+        while (window.next()) co_await ends.sender.send(1);
+    });
+    ends.sender.close();
+    thread.join();
+    bench::print_window(options, options.pool, window);
+}
+
 void spawn(const bench::options& options) {
     run(1, [&]() -> task<> {
         const int batches = options.spawn_count() / bench::spawn_batch;
@@ -403,6 +449,8 @@ int main(int argc, char** argv) {
                                {"from_thread_task", from_thread_task},
                                {"portal_call", portal_call},
                                {"portal_spawn", portal_spawn},
+                               {"channel_to_loop", channel_to_loop},
+                               {"channel_to_thread", channel_to_thread},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

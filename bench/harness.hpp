@@ -44,6 +44,8 @@ inline constexpr milliseconds long_job_time{100};
 
 inline constexpr int spawn_batch = 1000;
 
+inline constexpr std::size_t channel_room = 256; // items in between
+
 inline constexpr int structured_count = 200'000; // scope, when_all: operations
 inline constexpr int waiting_tasks = 1000;       // event: woken by one set; mutex: that want it
 
