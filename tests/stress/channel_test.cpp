@@ -183,7 +183,7 @@ void all_against_all(std::size_t bound) {
         auto ends = create_channel<std::unique_ptr<int>>(bound);
         int first = 0;
         const auto next = [&first] { return std::exchange(first, first + items); };
-        for (int t = 0; t != 2; ++t) {
+        for (unsigned t = 0; t != 2; ++t) {
             threads.emplace_back(send_blocking, ends.sender.clone(), next(), std::ref(accepted));
             threads.emplace_back(receive_blocking, ends.receiver.clone(), 7U + t,
                                  std::ref(arrived));

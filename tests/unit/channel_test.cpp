@@ -75,7 +75,9 @@ task<> senders_wait(const End& end, std::size_t n) {
 // --- at once ---
 
 TEST(channel, delivers_in_order) {
-    auto [sender, receiver] = create_channel<int>(3);
+    auto sender_to_receiver = create_channel<int>(3);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     EXPECT_TRUE(sender.try_send(1));
     EXPECT_TRUE(sender.try_send(2));
     EXPECT_TRUE(sender.try_send(3));
@@ -91,21 +93,25 @@ TEST(channel, delivers_in_order) {
 }
 
 TEST(channel, without_a_buffer_takes_nothing_unless_somebody_waits) {
-    auto [sender, receiver] = create_channel<int>(0);
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     EXPECT_FALSE(sender.try_send(1));
     EXPECT_EQ(receiver.try_receive(), std::nullopt);
-    std::thread taker([&receiver = receiver] { EXPECT_EQ(receiver.blocking_receive(), 2); });
+    std::thread taker([&receiver] { EXPECT_EQ(receiver.blocking_receive(), 2); });
     wait_for_receivers(sender, 1);
     EXPECT_TRUE(sender.try_send(2));
     taker.join();
-    std::thread giver([&sender = sender] { sender.blocking_send(3); });
+    std::thread giver([&sender] { sender.blocking_send(3); });
     wait_for_senders(receiver, 1);
     EXPECT_EQ(receiver.try_receive(), 3);
     giver.join();
 }
 
 TEST(channel, may_be_unlimited) {
-    auto [sender, receiver] = create_channel<int>(unlimited);
+    auto sender_to_receiver = create_channel<int>(unlimited);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     for (int i = 0; i != 10; ++i) {
         EXPECT_TRUE(sender.try_send(-1));
         EXPECT_EQ(receiver.try_receive(), -1);
@@ -124,7 +130,9 @@ TEST(channel, throws_when_there_is_no_memory) {
 }
 
 TEST(channel, tells_its_statistics) {
-    auto [sender, receiver] = create_channel<int>(2);
+    auto sender_to_receiver = create_channel<int>(2);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     const auto another = sender.clone();
     sender.blocking_send(1);
     another.blocking_send(2);
@@ -214,8 +222,10 @@ TEST(channel, joins_any_two_faces) {
                 if (bound == 0 && from == face::attempt && to == face::attempt) {
                     continue; // neither ever waits for the other
                 }
-                auto [sender, receiver] = create_channel<int>(bound);
-                std::thread other([&sender = sender, from] { work(from, sender, n); });
+                auto sender_to_receiver = create_channel<int>(bound);
+                auto& sender = sender_to_receiver.sender;
+                auto& receiver = sender_to_receiver.receiver;
+                std::thread other([&sender, from] { work(from, sender, n); });
                 work(to, receiver, n);
                 other.join();
                 EXPECT_EQ(receiver.statistics().buffered, 0u);
@@ -245,19 +255,18 @@ TEST(channel, lets_many_awaits_at_once_pass_others_by) {
 // --- fair ---
 
 TEST(channel, serves_tasks_and_threads_in_the_order_in_which_they_came) {
-    auto [sender, receiver] = create_channel<int>(0);
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     std::array<std::atomic<int>, 4> got{};
     std::vector<std::thread> threads;
     std::vector<std::unique_ptr<ferry::loop_thread>> loops;
     for (std::size_t i = 0; i != got.size(); ++i) {
         if (i % 2 == 0) {
-            threads.emplace_back(
-                [&got, &receiver = receiver, i] { got[i] = receiver.blocking_receive(); });
+            threads.emplace_back([&got, &receiver, i] { got[i] = receiver.blocking_receive(); });
         } else {
-            loops.push_back(
-                std::make_unique<ferry::loop_thread>([&got, &receiver = receiver, i]() -> task<> {
-                    got[i] = co_await receiver.receive();
-                }));
+            loops.push_back(std::make_unique<ferry::loop_thread>(
+                [&got, &receiver, i]() -> task<> { got[i] = co_await receiver.receive(); }));
         }
         wait_for_receivers(sender, i + 1);
     }
@@ -276,9 +285,11 @@ TEST(channel, serves_tasks_and_threads_in_the_order_in_which_they_came) {
 }
 
 TEST(channel, whoever_waits_for_room_comes_before_who_asks_later) {
-    auto [sender, receiver] = create_channel<int>(1);
+    auto sender_to_receiver = create_channel<int>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     EXPECT_TRUE(sender.try_send(1));
-    std::thread second([&sender = sender] { sender.blocking_send(2); });
+    std::thread second([&sender] { sender.blocking_send(2); });
     wait_for_senders(sender, 1);
     EXPECT_EQ(receiver.try_receive(), 1);
     EXPECT_FALSE(sender.try_send(3)); // the room was taken for the second one
@@ -301,11 +312,13 @@ concept copies =
     requires(const Sender& sender, typename Sender::value_type& item) { sender.try_send(item); };
 
 TEST(channel, carries_what_only_moves_and_has_no_default) {
-    auto [sender, receiver] = create_channel<no_default>(1);
+    auto sender_to_receiver = create_channel<no_default>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     static_assert(!copies<channel_sender<no_default>> && copies<channel_sender<int>>);
     sender.blocking_send(no_default(1));
     EXPECT_EQ(receiver.blocking_receive().value, 1);
-    run([&sender = sender, &receiver = receiver]() -> task<> {
+    run([&sender, &receiver]() -> task<> {
         co_await sender.send(no_default(2));
         const no_default got = co_await receiver.receive();
         EXPECT_EQ(got.value, 2);
@@ -321,7 +334,9 @@ struct alignas(64) wide {
 };
 
 TEST(channel, carries_what_is_aligned) {
-    auto [sender, receiver] = create_channel<wide>(unlimited);
+    auto sender_to_receiver = create_channel<wide>(unlimited);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     for (int i = 0; i != 20; ++i) {
         sender.blocking_send(wide{i});
     }
@@ -352,7 +367,9 @@ TEST(channel, carries_aggregates_and_converts) {
 }
 
 TEST(channel, leaves_the_value_with_whoever_could_not_send_it) {
-    auto [sender, receiver] = create_channel<std::unique_ptr<int>>(1);
+    auto sender_to_receiver = create_channel<std::unique_ptr<int>>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     auto value = std::make_unique<int>(1);
     EXPECT_TRUE(sender.try_send(std::move(value)));
     EXPECT_EQ(value, nullptr); // NOLINT(bugprone-use-after-move)
@@ -369,7 +386,9 @@ TEST(channel, leaves_the_value_with_whoever_could_not_send_it) {
 TEST(channel, destroys_each_item_once) {
     witness::record record;
     {
-        auto [sender, receiver] = create_channel<witness>(unlimited);
+        auto sender_to_receiver = create_channel<witness>(unlimited);
+        auto& sender = sender_to_receiver.sender;
+        auto& receiver = sender_to_receiver.receiver;
         for (int i = 0; i != 40; ++i) {
             sender.blocking_send(witness(record));
         }
@@ -382,8 +401,10 @@ TEST(channel, destroys_each_item_once) {
 
 TEST(channel, destroys_what_a_failed_or_cancelled_send_held) {
     witness::record record;
-    auto [sender, receiver] = create_channel<witness>(0);
-    ferry::testing::run([&, &sender = sender, &receiver = receiver]() -> task<> {
+    auto sender_to_receiver = create_channel<witness>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
+    ferry::testing::run([&]() -> task<> {
         const auto stopped = co_await ferry::move_on_after(
             1s, [&]() -> task<> { co_await sender.send(witness(record)); });
         EXPECT_FALSE(stopped);
@@ -396,8 +417,12 @@ TEST(channel, destroys_what_a_failed_or_cancelled_send_held) {
 }
 
 TEST(channel, carries_ends_of_channels) {
-    auto [sender, receiver] = create_channel<channel_sender<int>>(1);
-    auto [answer, answers] = create_channel<int>(1);
+    auto sender_to_receiver = create_channel<channel_sender<int>>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
+    auto answer_to_answers = create_channel<int>(1);
+    auto& answer = answer_to_answers.sender;
+    auto& answers = answer_to_answers.receiver;
     sender.blocking_send(std::move(answer));
     {
         const channel_sender<int> there = receiver.blocking_receive();
@@ -424,7 +449,9 @@ TEST(channel, may_hold_an_end_of_itself) {
 // --- closing ---
 
 TEST(channel, ends_after_what_is_buffered) {
-    auto [sender, receiver] = create_channel<int>(2);
+    auto sender_to_receiver = create_channel<int>(2);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     auto another = std::make_optional(sender.clone());
     EXPECT_TRUE(sender.try_send(1));
     EXPECT_TRUE(another->try_send(2));
@@ -436,7 +463,7 @@ TEST(channel, ends_after_what_is_buffered) {
     another.reset(); // destroyed is closed
     EXPECT_THROW(static_cast<void>(receiver.blocking_receive()), end_of_stream);
     EXPECT_THROW(static_cast<void>(receiver.try_receive()), end_of_stream);
-    run([&receiver = receiver]() -> task<> {
+    run([&receiver]() -> task<> {
         const bool ended = co_await throws<end_of_stream>(receiver.receive());
         EXPECT_TRUE(ended);
     });
@@ -444,7 +471,9 @@ TEST(channel, ends_after_what_is_buffered) {
 
 TEST(channel, breaks_when_nobody_receives_any_more) {
     witness::record record;
-    auto [sender, receiver] = create_channel<witness>(2);
+    auto sender_to_receiver = create_channel<witness>(2);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     auto another = receiver.clone();
     sender.blocking_send(witness(record));
     receiver.close();
@@ -454,7 +483,7 @@ TEST(channel, breaks_when_nobody_receives_any_more) {
     EXPECT_EQ(record.thread.load(), std::this_thread::get_id());
     EXPECT_THROW(sender.blocking_send(witness(record)), broken_channel);
     EXPECT_THROW(sender.try_send(witness(record)), broken_channel);
-    run([&, &sender = sender]() -> task<> {
+    run([&]() -> task<> {
         const bool broken = co_await throws<broken_channel>(sender.send(witness(record)));
         EXPECT_TRUE(broken);
     });
@@ -463,7 +492,9 @@ TEST(channel, breaks_when_nobody_receives_any_more) {
 }
 
 TEST(channel, refuses_an_end_that_was_closed_or_moved_from) {
-    auto [sender, receiver] = create_channel<int>(2);
+    auto sender_to_receiver = create_channel<int>(2);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     const auto keeps_it_open = sender.clone();
     sender.close();
     sender.close();
@@ -482,7 +513,7 @@ TEST(channel, refuses_an_end_that_was_closed_or_moved_from) {
     EXPECT_THROW(static_cast<void>(moved_to.blocking_receive(1s)), closed_channel);
     EXPECT_THROW(static_cast<void>(moved_to.try_receive()), closed_channel);
     EXPECT_THROW(static_cast<void>(moved_to.clone()), closed_channel);
-    run([&, &sender = sender, &receiver = receiver]() -> task<> {
+    run([&]() -> task<> {
         const bool sent = co_await throws<closed_channel>(sender.send(1));
         EXPECT_TRUE(sent);
         const bool received = co_await throws<closed_channel>(moved_to.receive());
@@ -496,8 +527,12 @@ TEST(channel, ends_move) {
     static_assert(!std::is_copy_constructible_v<channel_sender<int>>);
     static_assert(std::is_nothrow_move_constructible_v<channel_sender<int>>);
     static_assert(std::is_nothrow_move_assignable_v<channel_receiver<int>>);
-    auto [a, a_out] = create_channel<int>(1);
-    auto [b, b_out] = create_channel<int>(1);
+    auto a_to_a_out = create_channel<int>(1);
+    auto& a = a_to_a_out.sender;
+    auto& a_out = a_to_a_out.receiver;
+    auto b_to_b_out = create_channel<int>(1);
+    auto& b = b_to_b_out.sender;
+    auto& b_out = b_to_b_out.receiver;
     a = std::move(b); // closes what it was
     EXPECT_THROW(static_cast<void>(a_out.blocking_receive()), end_of_stream);
     auto& same = a;
@@ -507,10 +542,12 @@ TEST(channel, ends_move) {
 }
 
 TEST(channel, closing_wakes_threads_at_the_other_end) {
-    auto [sender, receiver] = create_channel<int>(1);
+    auto sender_to_receiver = create_channel<int>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     std::vector<std::thread> threads;
     for (int i = 0; i != 2; ++i) {
-        threads.emplace_back([&receiver = receiver] {
+        threads.emplace_back([&receiver] {
             EXPECT_THROW(static_cast<void>(receiver.blocking_receive()), end_of_stream);
         });
     }
@@ -519,8 +556,10 @@ TEST(channel, closing_wakes_threads_at_the_other_end) {
     for (std::thread& t : threads) {
         t.join();
     }
-    auto [full, nobody] = create_channel<int>(0);
-    std::thread giver([&full = full] { EXPECT_THROW(full.blocking_send(1, 1h), broken_channel); });
+    auto full_to_nobody = create_channel<int>(0);
+    auto& full = full_to_nobody.sender;
+    auto& nobody = full_to_nobody.receiver;
+    std::thread giver([&full] { EXPECT_THROW(full.blocking_send(1, 1h), broken_channel); });
     wait_for_senders(nobody, 1);
     nobody.close();
     giver.join();
@@ -547,9 +586,11 @@ TEST(channel, closing_wakes_tasks_at_the_other_end) {
 }
 
 TEST(channel, closing_wakes_those_at_the_same_end_only) {
-    auto [sender, receiver] = create_channel<int>(0);
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     auto another = receiver.clone();
-    std::thread mine([&receiver = receiver] {
+    std::thread mine([&receiver] {
         EXPECT_THROW(static_cast<void>(receiver.blocking_receive()), closed_channel);
     });
     std::thread others([&another] { EXPECT_EQ(another.blocking_receive(), 1); });
@@ -594,8 +635,10 @@ TEST(channel, an_end_may_move_while_a_task_waits_at_it) {
 }
 
 TEST(channel, a_loop_that_ends_withdraws_its_waits) {
-    auto [sender, receiver] = create_channel<int>(0);
-    run([&receiver = receiver]() -> task<> {
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
+    run([&receiver]() -> task<> {
         co_await with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> { static_cast<void>(co_await receiver.receive()); });
             co_await receivers_wait(receiver, 1);
@@ -606,7 +649,7 @@ TEST(channel, a_loop_that_ends_withdraws_its_waits) {
     EXPECT_FALSE(sender.try_send(1));
     {
         const ferry::loop_thread loop(
-            [&receiver = receiver]() -> task<int> { co_return co_await receiver.receive(); });
+            [&receiver]() -> task<int> { co_return co_await receiver.receive(); });
         wait_for_receivers(sender, 1);
     }
     EXPECT_EQ(sender.statistics().waiting_receivers, 0u);
@@ -615,7 +658,9 @@ TEST(channel, a_loop_that_ends_withdraws_its_waits) {
 // --- time-outs ---
 
 TEST(channel, waits_for_as_long_as_it_is_told) {
-    auto [sender, receiver] = create_channel<int>(1);
+    auto sender_to_receiver = create_channel<int>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     const auto start = std::chrono::steady_clock::now();
     EXPECT_THROW(static_cast<void>(receiver.blocking_receive(5ms)), timeout_error);
     EXPECT_GE(std::chrono::steady_clock::now() - start, 5ms);
@@ -633,7 +678,9 @@ TEST(channel, waits_for_as_long_as_it_is_told) {
 }
 
 TEST(channel, refuses_durations_that_make_no_sense) {
-    auto [sender, receiver] = create_channel<int>(1);
+    auto sender_to_receiver = create_channel<int>(1);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     const std::chrono::duration<double> not_a_number(std::numeric_limits<double>::quiet_NaN());
     EXPECT_THROW(sender.blocking_send(1, -1ms), std::invalid_argument);
     EXPECT_THROW(static_cast<void>(receiver.blocking_receive(-1ms)), std::invalid_argument);
@@ -691,9 +738,11 @@ TEST(channel, is_waited_for_in_a_test_while_a_job_is_under_way) {
 }
 
 TEST(channel, is_waited_for_in_a_test_while_outside_work_goes_on) {
-    auto [sender, receiver] = create_channel<int>(0);
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     std::thread other;
-    ferry::testing::run([&, &sender = sender, &receiver = receiver]() -> task<> {
+    ferry::testing::run([&]() -> task<> {
         const ferry::testing::outside_work work;
         other = std::thread([&sender] {
             wait_for_receivers(sender, 1);
@@ -752,14 +801,16 @@ TEST(channel, cancelled_at_the_moment_of_delivery_it_delivers) {
 }
 
 TEST(channel, cancelled_while_an_item_is_on_its_way_from_a_thread_it_delivers) {
-    auto [sender, receiver] = create_channel<int>(0);
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     gate sent;
-    std::thread other([&, &sender = sender] {
+    std::thread other([&] {
         wait_for_receivers(sender, 1);
         sender.blocking_send(5);
         sent.open();
     });
-    run([&, &receiver = receiver]() -> task<> {
+    run([&]() -> task<> {
         ferry::cancel_scope scope;
         int got = 0;
         co_await with_task_group([&](task_group& group) -> task<> {
@@ -797,9 +848,11 @@ TEST(channel, a_withdrawn_wait_is_passed_over) {
 }
 
 TEST(channel, a_job_that_waits_is_woken_when_its_host_is_cancelled) {
-    auto [sender, receiver] = create_channel<int>(0);
+    auto sender_to_receiver = create_channel<int>(0);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     std::atomic<int> woken{0};
-    run([&, &sender = sender, &receiver = receiver]() -> task<> {
+    run([&]() -> task<> {
         co_await with_task_group([&](task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
                 co_await to_thread([&] {
@@ -835,10 +888,12 @@ TEST(channel, a_job_that_waits_is_woken_when_its_host_is_cancelled) {
 }
 
 TEST(channel, in_a_cancelled_job_nothing_is_sent_or_received) {
-    auto [sender, receiver] = create_channel<int>(2);
+    auto sender_to_receiver = create_channel<int>(2);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     sender.blocking_send(1);
     gate begun;
-    run([&, &sender = sender, &receiver = receiver]() -> task<> {
+    run([&]() -> task<> {
         co_await crossing::stopped_once_open(
             begun, to_thread([&] {
                 begun.open();
@@ -909,7 +964,9 @@ TEST(channel, an_operation_is_awaited_once) {
 }
 
 TEST(channel, an_operation_that_is_not_awaited_does_nothing) {
-    auto [sender, receiver] = create_channel<int>(4);
+    auto sender_to_receiver = create_channel<int>(4);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
     static_cast<void>(sender.send(1));
     auto first = receiver.receive();
     const auto moved_to = std::move(first);
@@ -923,8 +980,10 @@ TEST(channel, allocates_nothing_to_send_receive_and_wait) {
     if (!counting::works()) {
         GTEST_SKIP() << "A sanitizer brings its own operator new.";
     }
-    auto [sender, receiver] = create_channel<int>(2);
-    run([&sender = sender, &receiver = receiver]() -> task<> {
+    auto sender_to_receiver = create_channel<int>(2);
+    auto& sender = sender_to_receiver.sender;
+    auto& receiver = sender_to_receiver.receiver;
+    run([&sender, &receiver]() -> task<> {
         auto pass = [&]() -> task<> {
             for (int i = 0; i != 100; ++i) {
                 co_await sender.send(i);
@@ -940,7 +999,7 @@ TEST(channel, allocates_nothing_to_send_receive_and_wait) {
         co_await ferry::when_all(pass, take);
         EXPECT_EQ(counting::allocations.load(), before);
     });
-    std::thread other([&receiver = receiver] { receive_all(receiver, 10, false); });
+    std::thread other([&receiver] { receive_all(receiver, 10, false); });
     wait_for_receivers(sender, 1);
     const std::size_t before = counting::allocations.load();
     send_all(sender, 10, false);
