@@ -325,6 +325,7 @@ void receive_for_ever(shared_channel& items) {
 task receive_items(shared_channel& items, bench::window& window) {
     while (window.next()) co_await items.async_receive(asio::deferred);
     items.close();
+    items.cancel(); // whoever waits for room: closing does not tell them
 }
 
 task send_items(shared_channel& items, bench::window& window) {
