@@ -116,6 +116,7 @@ void loop_state::end_run() noexcept {
     core_ = counted<run_core>(new run_core(*backend_));
     root_scope.cancelled = root_scope.effective = false;
     running = false;
+    shared = nullptr;
     loop_of_thread = nullptr;
     recycler_flush();
 }

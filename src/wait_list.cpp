@@ -21,12 +21,18 @@ namespace {
 } // namespace
 
 void throw_broken(const char* object, breakage why) {
-    throw broken_await(
-        "the " + std::string(object) +
-        (why == breakage::destroyed
-             ? " was destroyed while a task awaited it; it must outlive its waiters"
-             : " was abandoned: the task that had locked it ended without unlocking it, and "
-               "nobody can lock it any more; lock it with scoped_lock(), whose guard unlocks"));
+    const char* what = "";
+    switch (why) {
+    case breakage::destroyed:
+        what = " was destroyed while a task awaited it; it must outlive its waiters";
+        break;
+    case breakage::abandoned:
+        what = " was abandoned: the task that had locked it ended without unlocking it, and nobody "
+               "can lock it any more; lock it with scoped_lock(), whose guard unlocks";
+        break;
+    case breakage::closed: what = " was closed before what a task awaited was set"; break;
+    }
+    throw broken_await(std::string("the ") + object + what);
 }
 
 // --- wait_operation ---

@@ -15,6 +15,7 @@
 #include <ferry/mutex.hpp>
 #include <ferry/rw_mutex.hpp>
 #include <ferry/semaphore.hpp>
+#include <ferry/shared_context.hpp>
 #include <ferry/statistics.hpp>
 #include <ferry/thread_pool.hpp>
 #include <ferry/to_thread.hpp>
@@ -519,6 +520,23 @@ struct barrier_arrive : subject {
     }
 };
 
+struct context_get : subject {
+    static constexpr const char* name = "shared_context::get<T>(key)";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    ferry::shared_context context;
+
+    auto start() { return context.get<int>("key"); }
+    task<> complete() {
+        context.set("key", 7);
+        co_return;
+    }
+    void check(bool) { EXPECT_EQ(*context.find<int>("key"), 7); }
+    task<> use_again() {
+        const int value = co_await context.get<int>("key");
+        EXPECT_EQ(value, 7);
+    }
+};
+
 // --- blocks; inside them, the wait for an event ---
 
 struct block : subject {
@@ -974,12 +992,12 @@ using all = testing::Types<
     to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, event_wait,
     mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
     semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
-    latch_arrive, barrier_arrive, plain_task, plain_task_that_does_not_wait, when_all_of_two,
-    when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
-    move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
-    with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
-    future_await, sleep_until_stopped, loop_thread_run, full_channel, empty_channel,
-    channel_from_a_thread, foreign>;
+    latch_arrive, barrier_arrive, context_get, plain_task, plain_task_that_does_not_wait,
+    when_all_of_two, when_all_of_vector, when_any_of_two, when_any_of_vector, task_group,
+    group_start, handle_wait, move_on_after, fail_after, with_cancel_scope, with_own_scope, shield,
+    finally_call, with_manager, with_manager_entering, with_exit_stack, exit_stack_enter,
+    stopped_as_optional, future_await, sleep_until_stopped, loop_thread_run, full_channel,
+    empty_channel, channel_from_a_thread, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

@@ -20,6 +20,7 @@
 namespace ferry {
 class executor;
 class capacity_limiter;
+class shared_context;
 } // namespace ferry
 
 namespace ferry::detail {
@@ -159,6 +160,7 @@ public:
     loop_state* next_running = nullptr;                              // see dump.cpp
     capacity_limiter* limiter = nullptr;
     executor* default_executor = nullptr;
+    shared_context* shared = nullptr; // the first one that was made in this run
     std::function<void(std::exception_ptr)> error_handler;
     bool running = false;
     loop_counters counters;

@@ -23,6 +23,7 @@ class wait_list;
 enum class breakage : unsigned char {
     destroyed, // while it was awaited
     abandoned, // the task that had locked it ended without unlocking it
+    closed,    // on purpose
 };
 
 [[noreturn]] void throw_broken(const char* object, breakage why);
