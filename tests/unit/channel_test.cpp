@@ -2,7 +2,9 @@
 
 #include <ferry/cancel_scope.hpp>
 #include <ferry/errors.hpp>
+#include <ferry/event_loop.hpp>
 #include <ferry/loop_thread.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
@@ -26,6 +28,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -249,6 +252,26 @@ TEST(channel, lets_many_awaits_at_once_pass_others_by) {
         auto ends = create_channel<int>(unlimited);
         co_await await_sends(ends.sender, 1000);
         co_await await_receives(ends.receiver, 1000);
+    });
+}
+
+TEST(channel, is_used_by_coroutines_that_have_moved_to_a_thread) {
+    run([]() -> task<> {
+        auto ends = create_channel<int>(0);
+        auto moved_away = [&]() -> task<int> {
+            const int got = co_await ends.receiver.receive(); // waits
+            EXPECT_FALSE(ferry::event_loop::try_current());
+            ends.sender.blocking_send(got + 1); // blocks, which is right there
+            co_return got;
+        };
+        auto here = [&]() -> task<int> {
+            co_await ends.sender.send(1);
+            const int got = co_await ends.receiver.receive();
+            co_return got;
+        };
+        const auto results = co_await ferry::when_all(ferry::on_thread(moved_away), here);
+        EXPECT_EQ(std::get<0>(results), 1);
+        EXPECT_EQ(std::get<1>(results), 2);
     });
 }
 

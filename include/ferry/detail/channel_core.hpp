@@ -119,7 +119,8 @@ public:
     // False when it was told.
     bool withdraw(channel_side side, channel_waiter& w) noexcept;
 
-    std::uint64_t clone(const channel_end& end); // throws closed_channel
+    // What names the waits of the clone; 0 when the end is closed.
+    std::uint64_t clone(const channel_end& end) noexcept;
     void close(channel_end& end) noexcept;
 
     channel_statistics statistics() noexcept;
