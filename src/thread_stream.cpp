@@ -186,8 +186,8 @@ void stream_core::close() noexcept {
         return;
     }
     closed_ = true;
-    if (waiting_ != nullptr && wake_myself()) {
-        waiting_->waiter->task->loop->push_remote(waiting_);
+    if (waiting_ != nullptr && take_out(made_)) {
+        wake_consumer();
     }
     if (under_way_) {
         ask_to_leave();
@@ -231,11 +231,10 @@ void stream_core::drop() noexcept {
 
 // --- who wakes whom: step 7 ---
 
+// It was taken out.
 void stream_core::wake_consumer() noexcept {
-    if (take_out(made_)) {
-        stream_wait* const w = waiting_;
-        w->waiter->task->loop->push_remote(w); // the last touch of it
-    }
+    stream_wait* const w = waiting_;
+    w->waiter->task->loop->push_remote(w); // the last touch of it
 }
 
 void stream_core::wake_producer() noexcept {
@@ -384,7 +383,7 @@ void stream_core::end() noexcept {
     if (!done()) {
         delist();
     }
-    if ((made_.fetch_or(ended, std::memory_order_acq_rel) & asleep) != 0) {
+    if ((made_.fetch_or(ended, std::memory_order_acq_rel) & asleep) != 0 && take_out(made_)) {
         wake_consumer();
     }
     left.complete(1);
@@ -442,7 +441,7 @@ void stream_wait::arrived(node* n, verdict) noexcept {
 }
 
 void stream_wait::try_withdraw() noexcept {
-    if (held_ && stream_->wake_myself()) {
+    if (held_ && stream_core::take_out(stream_->made_)) {
         stream_->waiting_ = nullptr;
         if (stream_->under_way_ &&
             (stream_->made_.load(std::memory_order_acquire) & stream_core::ended) == 0) {

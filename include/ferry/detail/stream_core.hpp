@@ -11,7 +11,8 @@
 //     asleep   the producer waits for room (pull: its job has ended for want of it)
 //     closed   nothing more is wanted
 // Steps:
-//   1 publish   made: one more. Where that says asleep: 7
+//   1 publish   made: one more, and 7 in the same step: a consumer that takes itself out, and sleeps
+//               again, must not be taken for the one that was seen
 //   2 give back taken: so many more. Where that says asleep, and there is room enough: 7
 //   3 consumer sleeps   made: none -> asleep, only while the count is what it was found to be
 //   4 producer sleeps   taken: the same
@@ -130,8 +131,17 @@ protected:
     bool has_room() noexcept { return made_in_all_.get() != limit_ || wait_for_room(); }
     // What was put into the buffer is there to be taken.
     void publish() noexcept {
+        std::uint64_t was = made_in_all_.get() * one;
         made_in_all_.add(1);
-        const std::uint64_t was = made_.fetch_add(one, std::memory_order_acq_rel);
+        if (FERRY_PLANTED("stream.publishes_in_two_steps")) {
+            was = made_.fetch_add(one, std::memory_order_acq_rel);
+            if ((was & asleep) != 0 && take_out(made_)) {
+                wake_consumer();
+            }
+            return;
+        }
+        while (!made_.compare_exchange_weak(was, (was & ~asleep) + one, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed)) {}
         if ((was & asleep) != 0 && !FERRY_PLANTED("stream.publishes_silently")) {
             wake_consumer();
         }
@@ -149,7 +159,6 @@ private:
     // The consumer.
     void give_back() noexcept;
     bool sleep(stream_wait& w) noexcept;
-    bool wake_myself() noexcept { return take_out(made_); }
     void start(loop_state& loop, const promise_base& waiter);
     bool withdraw() noexcept;
     void submit() noexcept;
