@@ -153,8 +153,7 @@ TEST(thread_stream, travels) {
             int seen = 0;
             for (int step = 0; step != 10; ++step) {
                 std::thread([&] {
-                    ferry::run(
-                        [&]() -> task<> { seen = co_await take(rows, seen + 10, false, seen); });
+                    seen = ferry::run(take(rows, seen + 10, false, seen));
                 }).join();
             }
             EXPECT_EQ(seen, 100);

@@ -7,6 +7,5 @@
 ferry::task<> body() {
     std::vector<int> local{1, 2};
     auto rows = ferry::iterate_in_thread([&] { return local; });
-    while (auto row = co_await rows.next()) {
-    }
+    while (auto row = co_await rows.next()) {}
 }
