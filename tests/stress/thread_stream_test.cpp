@@ -119,6 +119,15 @@ task<> one_stream(unsigned seed) {
     }
 }
 
+task<> some_streams(std::atomic<unsigned>& seeds) {
+    co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+        for (int k = 0; k != 16; ++k) {
+            group.start_soon(one_stream, seeds.fetch_add(1));
+        }
+        co_return;
+    });
+}
+
 TEST(thread_stream, ends_in_all_ways) {
     const auto end = std::chrono::steady_clock::now() + time_each;
     std::atomic<unsigned> seeds{0};
@@ -126,13 +135,7 @@ TEST(thread_stream, ends_in_all_ways) {
     for (int i = 0; i != 2; ++i) {
         loops.emplace_back([&] {
             while (std::chrono::steady_clock::now() < end) {
-                ferry::run([&]() -> task<> {
-                    co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
-                        for (int k = 0; k != 16; ++k) {
-                            group.start_soon(one_stream, seeds.fetch_add(1));
-                        }
-                    });
-                });
+                ferry::run(some_streams(seeds));
             }
         });
     }
@@ -152,9 +155,7 @@ TEST(thread_stream, travels) {
             auto rows = ferry::iterate_in_thread({.max_size = 4, .pull = pull}, items, 100, 7);
             int seen = 0;
             for (int step = 0; step != 10; ++step) {
-                std::thread([&] {
-                    seen = ferry::run(take(rows, seen + 10, false, seen));
-                }).join();
+                std::thread([&] { seen = ferry::run(take(rows, seen + 10, false, seen)); }).join();
             }
             EXPECT_EQ(seen, 100);
         }
