@@ -36,10 +36,10 @@ std::string describe(const std::vector<running_job>& jobs) {
 } // namespace
 
 // Before the loop abandons it, so that its worker finds it listed.
-void abandon_state::enlist(work_base& w) noexcept {
+void abandon_state::enlist(const job& j) noexcept {
     {
         const std::lock_guard guard(abandoned_lock);
-        listed_ = &w;
+        listed_ = &j;
         abandoned_list.push_back(this);
         ++abandoned_count;
     }

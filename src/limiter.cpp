@@ -18,7 +18,7 @@ void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
     for (job* j = jobs.front(); j != nullptr && j->limiter_ == this; j = jobs.front()) {
         j->detail::link::unlink();
         if (waiting_ == 0 && has_room()) {
-            ++borrowed_;
+            lend(*j);
             admitted.push_back(j);
         } else if (j->lineage_ != nullptr && hand_down(*j)) {
             admitted.push_back(j);
@@ -82,6 +82,9 @@ bool limiter_core::withdraw(limiter_waiter& w) noexcept {
 void limiter_core::stop_waiting(limiter_waiter& w) noexcept {
     w.waiting = false;
     w.unlink();
+    if (w.is_job && static_cast<job&>(w).returns_ != nullptr) {
+        return;
+    }
     --waiting_;
     if (!w.is_job) {
         borrowers_.erase(static_cast<token_waiter&>(w).borrower);
@@ -232,11 +235,17 @@ limiter_core::~limiter_core() {
 // --- tokens that come back ---
 
 void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
+    while (!returning_.empty() && has_room()) {
+        limiter_waiter* w = returning_.pop_front();
+        w->waiting = false;
+        lend(*w);
+        lucky.push_back(w);
+    }
     while (waiting_ != 0 && (has_room() || FERRY_PLANTED("limiter.lends_too_much"))) {
         limiter_waiter* w = waiters_.pop_front();
         w->waiting = false;
         --waiting_;
-        ++borrowed_;
+        lend(*w);
         if (!w->is_job) {
             borrowers_.find(static_cast<token_waiter*>(w)->borrower)->second = true;
         }
@@ -282,10 +291,22 @@ void limiter_core::release_job(job& j) noexcept {
             take_back(j, lucky);
         } else {
             --borrowed_;
+            abandoned_ -= j.left_behind ? 1 : 0;
             lend_to_waiters(lucky);
         }
     }
     tell(lucky);
+}
+
+bool limiter_core::lend_back(job& j) noexcept {
+    const std::lock_guard guard(lock_);
+    if (has_room()) {
+        lend(j);
+        return true;
+    }
+    j.waiting = true;
+    returning_.push_back(&j);
+    return false;
 }
 
 void limiter_core::release(const void* borrower) {
@@ -328,6 +349,9 @@ limiter_statistics limiter_core::statistics() {
     out.total = total_;
     out.borrowed = borrowed_;
     out.waiting = waiting_;
+    for (const limiter_waiter* w = returning_.front(); w != nullptr; w = returning_.next(w)) {
+        ++out.waiting;
+    }
     for (const auto& [borrower, holds] : borrowers_) {
         if (holds) {
             out.borrowers.push_back(borrower);
@@ -351,11 +375,15 @@ void limiter_core::check_unused(const char* what) noexcept {
         return;
     }
     const std::lock_guard guard(lock_);
-    if (waiting_ != 0 || borrowed_ > abandoned_) {
+    std::size_t waiting = waiting_;
+    for (const limiter_waiter* w = waiters_.front(); w != nullptr; w = waiters_.next(w)) {
+        waiting -= w->left_behind ? 1 : 0;
+    }
+    if (waiting != 0 || borrowed_ > abandoned_) {
         std::fprintf(stderr,
                      "ferry: a %s was destroyed while %zu hold its tokens (%zu of them abandoned "
                      "jobs, which may) and %zu wait for one; it must outlive them\n",
-                     what, borrowed_, abandoned_, waiting_);
+                     what, borrowed_, abandoned_, waiting);
         std::abort();
     }
 }

@@ -2,6 +2,7 @@
 
 #include <ferry/detail/duration.hpp>
 #include <ferry/detail/interrupt.hpp>
+#include <ferry/detail/thread_waiter.hpp>
 #include <ferry/detail/worker_set.hpp>
 
 #include <algorithm>
@@ -40,6 +41,10 @@ void check_cancelled() {
 }
 
 void job::admitted() noexcept {
+    if (returns_ != nullptr) {
+        returns_->wake();
+        return;
+    }
     try {
         executor_->submit(*this);
     } catch (...) {
@@ -72,18 +77,18 @@ public:
     bool try_withdraw(job&) noexcept override { return false; }
 };
 
+} // namespace
+
 executor& new_threads() noexcept {
     static new_thread_executor instance;
     return instance;
 }
 
-} // namespace
-
-void work_base::set_name(std::string_view name) noexcept {
-    const std::size_t length = std::min(name.size(), sizeof name_ - 1);
-    name.copy(name_, length); // memcpy may not get the null of an empty one
-    name_[length] = '\0';
-    named_ = length != 0;
+void set_job_name(job& j, std::string_view name) noexcept {
+    const std::size_t length = std::min(name.size(), sizeof j.name_ - 1);
+    name.copy(j.name_, length); // memcpy may not get the null of an empty one
+    j.name_[length] = '\0';
+    j.named_ = length != 0;
 }
 
 void work_base::rethrow_error() {
@@ -156,11 +161,7 @@ bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) 
 }
 
 void work_base::call(void (*invoke)(work_base&)) {
-    if (named_) {
-        worker_thread_name(name_);
-    }
-    job* const outer = current_job();
-    set_current_job(this);
+    const job_context running(*this);
     try {
         if (interrupt_) {
             const interruption while_it_runs(*this);
@@ -176,10 +177,6 @@ void work_base::call(void (*invoke)(work_base&)) {
     } catch (...) {
         how_ = job_outcome::error;
         error_ = std::current_exception();
-    }
-    leave_current_job(*this, outer);
-    if (named_) {
-        leave_thread_name(outer);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <ferry/condition.hpp>
 #include <ferry/event.hpp>
 #include <ferry/future.hpp>
+#include <ferry/generator.hpp>
 #include <ferry/latch.hpp>
 #include <ferry/loop_thread.hpp>
 #include <ferry/mutex.hpp>
@@ -18,6 +19,7 @@
 #include <ferry/shared_context.hpp>
 #include <ferry/statistics.hpp>
 #include <ferry/thread_pool.hpp>
+#include <ferry/thread_stream.hpp>
 #include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
 #include <ferry/when_any.hpp>
@@ -280,6 +282,75 @@ struct pool_shutdown : subject {
     task<> use_again() {
         const auto left = co_await pool.shutdown();
         EXPECT_TRUE(left.empty());
+    }
+};
+
+// --- streams ---
+
+ferry::generator<int> behind_gate(std::shared_ptr<gate> g, bool one_first) {
+    if (one_first) {
+        co_yield 1;
+    }
+    co_yield g->pass();
+}
+
+struct stream_next : subject {
+    static constexpr const char* name = "thread_stream::next()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stopped, it took no item; its job, once begun, goes on";
+    std::shared_ptr<gate> g = std::make_shared<gate>();
+    ferry::thread_stream<int> rows = ferry::iterate_in_thread(behind_gate, g, false);
+    bool taken = false;
+
+    auto start() { return rows.next(); }
+    bool under_way() const { return g->entered.load() == 1; }
+    void delivered() { taken = true; }
+    task<> complete() {
+        g->let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+    task<> use_again() {
+        if (!taken) {
+            const auto item = co_await rows.next();
+            EXPECT_EQ(item, 7);
+        }
+        const auto end = co_await rows.next();
+        EXPECT_FALSE(end);
+    }
+};
+
+struct stream_next_batch : stream_next {
+    static constexpr const char* name = "thread_stream::next_batch()";
+    static constexpr const char* note = "the same";
+    auto start() { return rows.next_batch(); }
+};
+
+struct stream_close : subject {
+    static constexpr const char* name = "thread_stream::close()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops waiting; the stream stays closed";
+    std::shared_ptr<gate> g = std::make_shared<gate>();
+    ferry::thread_stream<int> rows = ferry::iterate_in_thread(behind_gate, g, true);
+
+    task<> set_up() {
+        co_await rows.next();
+        co_await conformance::until([this] { return g->entered.load() == 1; });
+    }
+    auto start() { return rows.close(); }
+    bool under_way() const { return rows.statistics().closed; }
+    task<> complete() {
+        g->let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+    task<> use_again() {
+        co_await rows.close();
+        EXPECT_TRUE(rows.statistics().ended);
     }
 };
 
@@ -989,15 +1060,16 @@ struct foreign : subject {
 
 using all = testing::Types<
     sleep_for, sleep_until, sleep_forever, yield, checkpoint, to_thread, to_thread_queued,
-    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, event_wait,
-    mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
-    semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
-    latch_arrive, barrier_arrive, context_get, plain_task, plain_task_that_does_not_wait,
-    when_all_of_two, when_all_of_vector, when_any_of_two, when_any_of_vector, task_group,
-    group_start, handle_wait, move_on_after, fail_after, with_cancel_scope, with_own_scope, shield,
-    finally_call, with_manager, with_manager_entering, with_exit_stack, exit_stack_enter,
-    stopped_as_optional, future_await, sleep_until_stopped, loop_thread_run, full_channel,
-    empty_channel, channel_from_a_thread, foreign>;
+    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, stream_next,
+    stream_next_batch, stream_close, event_wait, mutex_lock, mutex_scoped_lock, rw_lock,
+    rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared, semaphore_acquire,
+    semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait, latch_arrive,
+    barrier_arrive, context_get, plain_task, plain_task_that_does_not_wait, when_all_of_two,
+    when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
+    move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
+    with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
+    future_await, sleep_until_stopped, loop_thread_run, full_channel, empty_channel,
+    channel_from_a_thread, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

@@ -35,6 +35,7 @@ class limiter_core;
 class offload_operation;
 class abandon_state;
 class interruption;
+class thread_waiter;
 struct call_record;
 
 // What may wait for a token: a job, or a coroutine (token_waiter).
@@ -42,6 +43,7 @@ struct limiter_waiter : link {
     bool waiting = false;  // under the limiter's lock, like the next
     bool has_lent = false; // a job whose token is that of one in its lineage
     bool is_job = false;
+    bool left_behind = false; // it may outlive the limiter object, and its token may
 
 protected:
     explicit limiter_waiter(bool job) noexcept : is_job(job) {}
@@ -74,6 +76,7 @@ public: // for the engine
     std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
     interruption* interruption_ = nullptr; // while it is interruptible
     context_ref context_;                  // see has_context_
+    thread_waiter* returns_ = nullptr;     // it runs, and waits for the token it had given back
 };
 
 } // namespace detail

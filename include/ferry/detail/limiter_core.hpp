@@ -15,6 +15,10 @@
 //              the record in its lineage
 // Nested jobs are awaited before the call they run for ends, so the token is back by then.
 //
+// A job that waits for the consumer of what it produces gives its token back, and takes it again
+// ahead of all who wait:
+//   lend back  room: lent; else behind the others that return. While somebody returns, no room.
+//
 // What cannot end is refused. A limiter is stuck when it has no room, and each token is held by a
 // job that waits for somebody who waits, here or at another stuck limiter. Only a nested waiter can
 // bring that about, so each one that has to wait looks for it. All limiters with such waiters are
@@ -67,6 +71,10 @@ public:
     void release_job(job& j) noexcept;
     void release(const void* borrower); // throws wrong_borrower
 
+    // A job that has given its token back while it waited goes on. False: `j.returns_` is woken when
+    // it may.
+    bool lend_back(job& j) noexcept;
+
     void set_total(std::size_t total);
     std::size_t total();
     limiter_statistics statistics();
@@ -87,6 +95,10 @@ private:
     ~limiter_core();
 
     bool has_room() const noexcept { return borrowed_ < total_; }
+    void lend(const limiter_waiter& to) noexcept {
+        ++borrowed_;
+        abandoned_ += to.left_behind ? 1 : 0;
+    }
     void lend_to_waiters(list<limiter_waiter>& lucky) noexcept;
     void stop_waiting(limiter_waiter& w) noexcept;
     bool lends(const call_record& r) const noexcept;
@@ -103,6 +115,7 @@ private:
     std::size_t waiting_ = 0;
     std::size_t abandoned_ = 0; // of borrowed_
     list<limiter_waiter> waiters_;
+    list<limiter_waiter> returning_; // jobs that had a token before; not counted in waiting_
     std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
     atomic<std::uint32_t> references_{1};
     limiter_core* next_nested_ = nullptr; // under the lock of the list, like the rest

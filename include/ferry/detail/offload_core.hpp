@@ -28,9 +28,14 @@
 
 namespace ferry::detail {
 
+void set_job_name(job& j, std::string_view name) noexcept;
+
+// Runs each job on a thread of its own.
+executor& new_threads() noexcept;
+
 class work_base : public job {
 public:
-    void set_name(std::string_view name) noexcept;
+    void set_name(std::string_view name) noexcept { set_job_name(*this, name); }
     void set_interrupt(bool on) noexcept { interrupt_ = on; }
     void set_write_back(bool on) noexcept { write_back_ = on; }
 
@@ -112,25 +117,26 @@ protected:
     abandon_state() noexcept = default;
     virtual ~abandon_state() = default;
 
-private:
-    friend class offload_operation;
-    friend class work_base;
-
-    enum class state : std::uint32_t { running, done, abandoned };
-
-    void enlist(work_base& w) noexcept;
+    // For the lists of what was left behind; before it is left.
+    void enlist(const job& j) noexcept;
     void delist() noexcept;
     void started() noexcept { // by its worker, for the report
         thread_.store(thread_number(), std::memory_order_relaxed);
         since_.store(coarse_now(), std::memory_order_relaxed);
     }
 
+private:
+    friend class offload_operation;
+    friend class work_base;
+
+    enum class state : std::uint32_t { running, done, abandoned };
+
     atomic<state> state_{state::running};
     atomic<std::uint32_t> references_{1};
     counted<run_core> core_;
     counted<limiter_core> limiter_;
     limiter_ref other_limiter_;          // of a type of the user's
-    const work_base* listed_ = nullptr;  // under the lock of the list
+    const job* listed_ = nullptr;        // under the lock of the list
     std::atomic<std::int64_t> since_{0}; // 0: not started
     std::atomic<int> thread_{0};
 };

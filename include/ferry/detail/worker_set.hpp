@@ -180,6 +180,29 @@ void set_current_job(job* j) noexcept;
 // `self` has ended; the thread goes on with `outer`.
 void leave_current_job(const job& self, job* outer) noexcept;
 
+// While it lives, this thread runs that job, under its name.
+class job_context {
+public:
+    explicit job_context(job& j) noexcept : job_(&j), outer_(current_job()) {
+        if (j.named_) {
+            worker_thread_name(j.name_);
+        }
+        set_current_job(&j);
+    }
+    job_context(const job_context&) = delete;
+    job_context& operator=(const job_context&) = delete;
+    ~job_context() {
+        leave_current_job(*job_, outer_);
+        if (job_->named_) {
+            leave_thread_name(outer_);
+        }
+    }
+
+private:
+    job* job_;
+    job* outer_;
+};
+
 // Starts a detached thread with all signals blocked. Returns 0 or the error.
 int start_thread(void (*body)(void*), void* argument, std::size_t stack_size) noexcept;
 
