@@ -45,6 +45,7 @@ stream_core::stream_core(const stream_settings& how)
             "kind, acquire the token beside it, and give no_limiter");
     }
     set_job_name(job_, how.name);
+    job_.context_ = capture_context();
 }
 
 stream_core::~stream_core() = default;
@@ -380,6 +381,7 @@ void stream_core::return_token() noexcept {
 
 // Step 6.
 void stream_core::end() noexcept {
+    job_.context_ = context_ref();
     if (!done()) {
         delist();
     }

@@ -14,6 +14,7 @@
 #include <ferry/latch.hpp>
 #include <ferry/loop_thread.hpp>
 #include <ferry/mutex.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/rw_mutex.hpp>
 #include <ferry/semaphore.hpp>
 #include <ferry/shared_context.hpp>
@@ -282,6 +283,68 @@ struct pool_shutdown : subject {
     task<> use_again() {
         const auto left = co_await pool.shutdown();
         EXPECT_TRUE(left.empty());
+    }
+};
+
+int pass_gate_of(const std::shared_ptr<gate>& g) {
+    return g->pass();
+}
+
+struct pool_map : subject {
+    static constexpr const char* name = "map_stream::next()";
+    static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::stops,
+                                             outcome::stops};
+    static constexpr const char* note = "stopped, the next call gives the result";
+    std::shared_ptr<gate> g = std::make_shared<gate>();
+    ferry::thread_pool pool{1};
+    std::vector<std::shared_ptr<gate>> gates{g};
+    decltype(pool.map(pass_gate_of, gates)) stream = pool.map(pass_gate_of, gates);
+    bool taken = false;
+
+    auto start() { return stream.next(); }
+    bool under_way() const { return g->entered.load() == 1; }
+    void delivered() { taken = true; }
+    task<> complete() {
+        g->let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+    task<> use_again() {
+        const auto next = co_await stream.next();
+        EXPECT_EQ(next.has_value(), !taken);
+    }
+};
+
+struct on_thread : offload {
+    static constexpr const char* name = "on_thread(block)";
+    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+    static constexpr const char* note =
+        "while the block runs on its thread; it stops at its next await";
+    auto start() {
+        return ferry::on_thread([this]() -> task<int> { co_return g->pass(); });
+    }
+};
+
+struct on_thread_that_waits : subject {
+    static constexpr const char* name = "on_thread(block), while it awaits";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note =
+        "as what it awaits; what took effect is delivered on a thread";
+    ferry::event e;
+    std::atomic<bool> entered{false};
+    auto start() {
+        return ferry::on_thread([this]() -> task<> {
+            entered = true;
+            co_await e.wait();
+        });
+    }
+    bool under_way() const { return entered.load() && e.statistics().waiting == 1; }
+    task<> complete() {
+        e.set();
+        co_return;
     }
 };
 
@@ -1060,16 +1123,16 @@ struct foreign : subject {
 
 using all = testing::Types<
     sleep_for, sleep_until, sleep_forever, yield, checkpoint, to_thread, to_thread_queued,
-    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, stream_next,
-    stream_next_batch, stream_close, event_wait, mutex_lock, mutex_scoped_lock, rw_lock,
-    rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared, semaphore_acquire,
-    semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait, latch_arrive,
-    barrier_arrive, context_get, plain_task, plain_task_that_does_not_wait, when_all_of_two,
-    when_all_of_vector, when_any_of_two, when_any_of_vector, task_group, group_start, handle_wait,
-    move_on_after, fail_after, with_cancel_scope, with_own_scope, shield, finally_call,
-    with_manager, with_manager_entering, with_exit_stack, exit_stack_enter, stopped_as_optional,
-    future_await, sleep_until_stopped, loop_thread_run, full_channel, empty_channel,
-    channel_from_a_thread, foreign>;
+    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, pool_map,
+    on_thread, on_thread_that_waits, stream_next, stream_next_batch, stream_close, event_wait,
+    mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
+    semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
+    latch_arrive, barrier_arrive, context_get, plain_task, plain_task_that_does_not_wait,
+    when_all_of_two, when_all_of_vector, when_any_of_two, when_any_of_vector, task_group,
+    group_start, handle_wait, move_on_after, fail_after, with_cancel_scope, with_own_scope, shield,
+    finally_call, with_manager, with_manager_entering, with_exit_stack, exit_stack_enter,
+    stopped_as_optional, future_await, sleep_until_stopped, loop_thread_run, full_channel,
+    empty_channel, channel_from_a_thread, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

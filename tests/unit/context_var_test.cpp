@@ -10,6 +10,7 @@
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
 #include <ferry/thread_pool.hpp>
+#include <ferry/thread_stream.hpp>
 #include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
 
@@ -239,6 +240,17 @@ TEST(context_var, so_do_portals_loops_on_threads_and_posts) {
     });
     EXPECT_EQ(number.get(), 7);
     number.set(0);
+}
+
+TEST(context_var, streams_take_it_to_their_producer) {
+    run([]() -> task<> {
+        number.set(1);
+        auto stream = ferry::iterate_in_thread([] { return std::vector<int>{number.get()}; });
+        number.set(2);
+        const auto n = co_await stream.next();
+        EXPECT_EQ(n, 1);
+        EXPECT_EQ(number.get(), 2);
+    });
 }
 
 TEST(context_var, threads_begin_with_none) {
