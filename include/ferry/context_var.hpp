@@ -53,9 +53,9 @@ namespace detail {
 /// Awaiting a task shares the context of the awaiter: what it sets is seen after it. Everything else
 /// that starts something gets a copy, made at the call, and can change its own only: groups,
 /// `when_all`, jobs, streams, `from_thread`, portals, calls to other loops, `post`, and a run of a
-/// loop. A
-/// copy is one reference count. Code that runs in none of these uses a context of its thread. The
-/// option `write_back` of `to_thread` gives the changes of a job to the task that awaited it.
+/// loop. A copy is one reference count. Code that runs in none of these uses a context of its
+/// thread. The option `write_back` of `to_thread` gives the changes of a job to the task that
+/// awaited it.
 ///
 /// Any thread, at the same time too. A variable is an identity: make it once, at namespace scope
 /// mostly. Values are destroyed on the thread that lets go of them last. Semantics of Python's
