@@ -16,7 +16,7 @@ error_code code_of(const std::exception_ptr& error) noexcept {
 
 void asio_operation_base::complete() noexcept {
     if (loop_->in_loop_thread()) {
-        loop_->make_ready(this);
+        finish(); // and is not withdrawn any more
     } else {
         loop_->push_remote(this);
     }

@@ -95,7 +95,7 @@ TEST(async_executor, runs_and_maps_on_threads_of_others) {
             all.push_back(*square);
         }
         EXPECT_EQ(all, (std::vector<int>{1, 4, 9}));
-        EXPECT_EQ(ours.jobs_under_way(), 0u);
+        co_await crossing::until([&] { return ours.jobs_under_way() == 0; });
     });
 }
 
@@ -127,6 +127,7 @@ TEST(async_executor, a_cancelled_shutdown_stops_waiting_and_it_stays_closed) {
         crossing::held_job job;
         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
             group.start_soon([&]() -> task<> { co_await ours.run([&] { job.run(); }); });
+            co_await crossing::opened(job.started);
             EXPECT_TRUE(co_await crossing::stopped_once_open(job.started, ours.shutdown()));
             EXPECT_TRUE(co_await throws<ferry::executor_closed>(ours.run(here)));
             job.go_on.open();
