@@ -217,7 +217,7 @@ void moved_place::end_soon(promise_base& frame) noexcept {
 
 // The job has come back, or the place was not reached.
 void moved_place::back() noexcept {
-    task_record& task = *waiter->task;
+    task_record& task = *task_;
     task.hops = false;
     at = phase::idle;
     task.waiting = nullptr;
@@ -315,7 +315,7 @@ void moved_place::hop::prepare() {
 void moved_place::hop::invoke(work_base& base) {
     hop& self = static_cast<hop&>(base);
     moved_place& place = *self.there_;
-    task_record& task = *place.waiter->task;
+    task_record& task = *place.task_;
     dispatcher* const home = std::exchange(task.place, &place.dispatch_);
     task.away = true;
     place.dispatch_.bounce.to = place.waiter->self;

@@ -104,7 +104,7 @@ void work_base::rethrow_error() {
 }
 
 task_record& work_base::host_task() const noexcept {
-    return *owner_->waiter->task;
+    return *owner_->task_;
 }
 
 // --- on the worker ---
@@ -239,12 +239,13 @@ offload_operation::offload_operation(limiter_ref limiter, executor* where,
 }
 
 std::coroutine_handle<> offload_operation::start_job(work_base& work) {
+    task_ = waiter->task;
     loop_state& l = loop();
     work_ = &work;
     work.core_ = l.core_address();
     work.owner_ = this;
     work.where_ = waiter->where;
-    work.lineage_ = waiter->task->lineage;
+    work.lineage_ = task_->lineage;
     if (limiter_.is_default() && executor_ == nullptr && !own_thread_) {
         limiter_ = limiter_ref(l.limiter);
     }
@@ -268,9 +269,8 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     work.other_limiter_ = true;
     try {
         acquiring_ = std::make_unique<acquiring>(limiter_.acquire_other(&work));
-        const std::coroutine_handle<> call =
-            task_access::start(acquiring_->call, *waiter->task, *this);
-        waiter->task->enter(acquiring_->scope);
+        const std::coroutine_handle<> call = task_access::start(acquiring_->call, *task_, *this);
+        task_->enter(acquiring_->scope);
         return call;
     } catch (...) {
         l.disarm(&timer_);
@@ -293,13 +293,13 @@ std::coroutine_handle<> offload_operation::start_abandonable(work_base& work,
 void offload_operation::submit() noexcept {
     at = phase::waiting;
     told = false;
-    waiter->task->waiting = this;
+    task_->waiting = this;
     store_deadline();
     loop().submit(*work_);
 }
 
 std::coroutine_handle<> offload_operation::on_finished() noexcept {
-    waiter->task->leave(acquiring_->scope); // its frame goes with the operation
+    task_->leave(acquiring_->scope); // its frame goes with the operation
     if (task_access::result(acquiring_->call).has_error()) {
         given_up();
         work_->how_ = job_outcome::error;
@@ -307,7 +307,7 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
         finish();
         return std::noop_coroutine();
     }
-    const bool stops = waiter->task->stop_requested();
+    const bool stops = task_->stop_requested();
     if (stops || acquiring_->scope.cancelled) { // lent to one who does not want it any more
         work_->return_token();
         given_up();
@@ -332,7 +332,7 @@ void offload_operation::given_up() noexcept {
 }
 
 promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
-    waiter->task->leave(acquiring_->scope);
+    task_->leave(acquiring_->scope);
     given_up();
     if (target != &acquiring_->scope) {
         return waiter;
@@ -420,7 +420,7 @@ void offload_operation::scope_changed() noexcept {
 void offload_operation::store_deadline() noexcept {
     // Workers compare it with the steady clock.
     const time_point deadline =
-        loop().real_time() ? waiter->task->scope->visible_deadline() : time_point::max();
+        loop().real_time() ? task_->scope->visible_deadline() : time_point::max();
     const std::int64_t ticks = deadline.time_since_epoch().count();
     if (work_->deadline_.load(std::memory_order_relaxed) != ticks) {
         work_->deadline_.store(ticks, std::memory_order_release);
@@ -432,7 +432,7 @@ void offload_operation::came_back() noexcept {
     loop().job_done();
     given_up(); // a job that might have been abandoned was not
     work_->place_ = job::place::back;
-    task_record& task = *waiter->task;
+    task_record& task = *task_;
     if (work_->write_back_ && work_->how_ != kind::withdrawn && work_->how_ != kind::timed_out) {
         task.context = std::move(work_->context_);
     }

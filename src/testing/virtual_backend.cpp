@@ -2,6 +2,7 @@
 
 #include <ferry/detail/duration.hpp>
 #include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/moved_place.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/statistics.hpp>
 #include <ferry/testing/quiet.hpp>
@@ -73,7 +74,8 @@ void list_waits(detail::scope_state& root, std::size_t& count, std::string& out)
         if (++count > most_listed) {
             return;
         }
-        const std::source_location& at = task->waiting->waiter->where;
+        const std::source_location at =
+            task->hops ? task->moved_to->left_from() : task->waiting->waiter->where;
         out += "\n  ";
         out += task->name != nullptr ? task->name : "a task";
         out += " waits at " + std::string(at.file_name()) + ":" + std::to_string(at.line()) +

@@ -1003,6 +1003,9 @@ TEST(channel, allocates_nothing_to_send_receive_and_wait) {
     if (!counting::works()) {
         GTEST_SKIP() << "A sanitizer brings its own operator new.";
     }
+#if FERRY_ADDRESS_SANITIZER
+    GTEST_SKIP() << "Frames are not recycled under AddressSanitizer, so that it sees their end.";
+#endif
     auto sender_to_receiver = create_channel<int>(2);
     auto& sender = sender_to_receiver.sender;
     auto& receiver = sender_to_receiver.receiver;

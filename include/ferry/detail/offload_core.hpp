@@ -173,6 +173,9 @@ protected:
     std::coroutine_handle<> start_job(work_base& work);
     std::coroutine_handle<> start_abandonable(work_base& work, abandon_state& block);
 
+    // Whose it is. (Of a task that runs on a thread the waiting frame may be gone by then.)
+    task_record* task_ = nullptr;
+
 private:
     friend class work_base;
 
@@ -199,7 +202,7 @@ private:
     void queue_time_is_up() noexcept;
     void submit() noexcept;
     void store_deadline() noexcept;
-    loop_state& loop() const noexcept { return *waiter->task->loop; }
+    loop_state& loop() const noexcept { return *task_->loop; }
 
     work_base* work_ = nullptr;
     limiter_ref limiter_;
