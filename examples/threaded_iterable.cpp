@@ -25,8 +25,8 @@ struct block {
 
 // FNV-1a; a real chain would use a cryptographic one.
 std::uint64_t digest_of(const std::string& text, std::uint64_t before) {
-    for (const unsigned char c : text) {
-        before = (before ^ c) * 1099511628211u;
+    for (const char c : text) {
+        before = (before ^ static_cast<unsigned char>(c)) * 1099511628211u;
     }
     return before;
 }
