@@ -8,7 +8,9 @@
 
 namespace ferry::detail {
 
-future_core::future_core(counted<run_core> home) noexcept : home_(std::move(home)) {
+// Its owners are the future and the task.
+future_core::future_core(counted<run_core> home) noexcept
+    : reference_counted(2), home_(std::move(home)) {
     cancelling_.self = this;
     cancelling_.run = [](node* n, verdict v) noexcept {
         future_core* const self = static_cast<cancel_node*>(n)->self;

@@ -10,9 +10,9 @@
 namespace ferry {
 
 // Owned by the pool object and by its workers: whoever goes last destroys it.
-class thread_pool::state {
+class thread_pool::state : public detail::reference_counted<state> {
 public:
-    state(std::size_t threads, thread_pool_options&& options) {
+    state(std::size_t threads, thread_pool_options&& options) : reference_counted(2) {
         limits_.most_threads = threads;
         limits_.idle_time = options.idle_time;
         limits_.stack_size = options.stack_size;
@@ -24,12 +24,6 @@ public:
         detail::enlist_workers(set);
     }
     ~state() { detail::delist_workers(set); }
-
-    void release() noexcept {
-        if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
 
     std::size_t most_threads() const noexcept { return limits_.most_threads; }
 
@@ -51,26 +45,7 @@ private:
         left.complete(1);
         release();
     }
-
-    detail::atomic<std::uint32_t> owners_{2};
 };
-
-namespace {
-
-// Awaits the end of a pool's workers.
-class left_operation final : public detail::completion_operation {
-public:
-    explicit left_operation(detail::completion& left) noexcept : left_(&left) {}
-    left_operation(left_operation&&) = default;
-
-    std::coroutine_handle<> start() noexcept { return wait_for(*left_, true); }
-    void result() const noexcept {}
-
-private:
-    detail::completion* left_;
-};
-
-} // namespace
 
 thread_pool::thread_pool(std::size_t threads, thread_pool_options options) {
     if (threads == 0) {
@@ -106,7 +81,7 @@ task<std::vector<running_job>> thread_pool::shutdown(shutdown_options options) {
     if (options.cancel_queued) {
         state_->set.drop_queued();
     }
-    co_await move_on_after(deadline, left_operation(state_->left));
+    co_await move_on_after(deadline, detail::completion_wait(state_->left));
     co_return state_->set.unfinished_jobs();
 }
 

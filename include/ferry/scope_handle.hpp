@@ -38,7 +38,9 @@ namespace detail {
 // A request to cancel is made once, and is a node of this block in the inbox of the scope's loop;
 // before the scope is entered it only waits there. A stop of its token is requested by another
 // node, so that callbacks run in their turn and not within cancel().
-class scope_share {
+class scope_share : public reference_counted<scope_share> {
+    friend class reference_counted<scope_share>;
+
 public:
     explicit scope_share(cancel_scope& scope) noexcept;
 
@@ -56,13 +58,6 @@ public:
         return source_;
     }
 
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
-
 private:
     struct share_node : node {
         scope_share* self;
@@ -78,7 +73,6 @@ private:
     futex_mutex lock_; // of what follows
     bool requested_ = false;
     counted<run_core> run_;
-    atomic<std::uint32_t> references_{1};
     fork_mark mark_;
 };
 

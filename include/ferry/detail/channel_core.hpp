@@ -104,7 +104,9 @@ private:
 
 enum class channel_side : unsigned char { sender, receiver };
 
-class channel_core {
+class channel_core : public reference_counted<channel_core> {
+    friend class reference_counted<channel_core>;
+
 public:
     // One sender and one receiver are open.
     channel_core(const channel_item& type, std::size_t bound);
@@ -127,13 +129,6 @@ public:
 
     void check_fork() const { mark_.check("the channel"); }
     bool foreign() const noexcept { return mark_.foreign(); }
-
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
 
 private:
     struct ends {
@@ -162,7 +157,6 @@ private:
     const std::size_t bound_;
     std::size_t peak_ = 0;
     std::uint64_t last_end_ = 1;
-    atomic<std::uint32_t> references_{1};
     fork_mark mark_;
 };
 

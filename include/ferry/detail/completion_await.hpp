@@ -33,6 +33,20 @@ private:
     bool outside_ = false;
 };
 
+// Awaits a completion that comes from elsewhere.
+class [[nodiscard]] completion_wait final : public completion_operation {
+public:
+    explicit completion_wait(completion& what) noexcept : waits_for_(&what) {}
+    completion_wait(completion_wait&&) noexcept = default;
+
+    bool ready() noexcept { return waits_for_->done(); }
+    std::coroutine_handle<> start() noexcept { return wait_for(*waits_for_, true); }
+    void result() const noexcept {}
+
+private:
+    completion* waits_for_;
+};
+
 // The run of `loop` does not end before `what` is there. What completes it keeps it alive until then.
 void outlast(loop_state& loop, completion& what);
 

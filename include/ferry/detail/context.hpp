@@ -5,7 +5,6 @@
 #pragma once
 
 #include <ferry/detail/counted.hpp>
-#include <ferry/detail/sync.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -14,33 +13,19 @@
 
 namespace ferry::detail {
 
-class context_value {
-public:
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
+class context_value : public reference_counted<context_value> {
+    friend class reference_counted<context_value>;
 
 protected:
     context_value() noexcept = default;
     virtual ~context_value() = default;
-
-private:
-    std::atomic<std::uint32_t> references_{1};
 };
 
-class context {
+class context : public reference_counted<context> {
+    friend class reference_counted<context>;
+
 public:
     using variable = std::uint64_t;
-
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
 
     // Null: not set.
     static context_value* find(const counted<context>& in, variable which) noexcept;
@@ -58,9 +43,6 @@ private:
     explicit context(const std::vector<entry>& entries) : entries_(entries) {}
     ~context() = default;
 
-    bool shared() const noexcept { return references_.load(std::memory_order_acquire) != 1; }
-
-    std::atomic<std::uint32_t> references_{1};
     std::vector<entry> entries_;
 };
 

@@ -26,7 +26,9 @@
 
 namespace ferry::detail {
 
-class future_core {
+class future_core : public reference_counted<future_core> {
+    friend class reference_counted<future_core>;
+
 public:
     static constexpr std::uint8_t succeeded = 1, failed = 2, stopped = 3; // how it ended
 
@@ -50,13 +52,6 @@ public:
     run_core& home() const noexcept { return *home_; }
     void check_fork() const { home_->check_fork("the future"); }
 
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
-
 protected:
     explicit future_core(counted<run_core> home) noexcept;
     virtual ~future_core();
@@ -75,7 +70,6 @@ private:
     std::exception_ptr error_;
     counted<run_core> home_;
     cancel_node cancelling_;
-    atomic<std::uint32_t> references_{2};
 };
 
 template <class T>

@@ -26,6 +26,7 @@
 #pragma once
 
 #include <ferry/detail/call_record.hpp>
+#include <ferry/detail/counted.hpp>
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/job.hpp>
@@ -47,7 +48,9 @@ struct token_waiter : limiter_waiter {
     void (*admitted)(token_waiter*) noexcept = nullptr;
 };
 
-class limiter_core {
+class limiter_core : public reference_counted<limiter_core> {
+    friend class reference_counted<limiter_core>;
+
 public:
     explicit limiter_core(std::size_t total) noexcept : total_(total) {}
 
@@ -69,6 +72,7 @@ public:
     void check_fork() const { mark_.check("the capacity_limiter"); }
 
     void release_job(job& j) noexcept;
+    using reference_counted::release;
     void release(const void* borrower); // throws wrong_borrower
 
     // A job that has given its token back while it waited goes on. False: `j.returns_` is woken when
@@ -83,13 +87,6 @@ public:
     void abandoned_job_holds() noexcept;
     void abandoned_job_released() noexcept;
     void check_unused(const char* what) noexcept; // ends the process if others hold or wait
-
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
 
 private:
     ~limiter_core();
@@ -117,8 +114,7 @@ private:
     list<limiter_waiter> waiters_;
     list<limiter_waiter> returning_; // jobs that had a token before; not counted in waiting_
     std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
-    atomic<std::uint32_t> references_{1};
-    limiter_core* next_nested_ = nullptr; // under the lock of the list, like the rest
+    limiter_core* next_nested_ = nullptr;             // under the lock of the list, like the rest
     bool listed_ = false;
     bool stuck_ = false;
     fork_mark mark_;

@@ -28,7 +28,9 @@ struct loop_thread_options {
 
 namespace detail {
 
-class loop_thread_core {
+class loop_thread_core : public reference_counted<loop_thread_core> {
+    friend class reference_counted<loop_thread_core>;
+
 public:
     loop_thread_core(const loop_thread_core&) = delete;
     loop_thread_core& operator=(const loop_thread_core&) = delete;
@@ -51,13 +53,6 @@ public:
     const loop_handle& handle() const noexcept { return *handle_; }
     counted<run_core> run() const noexcept { return run_; }
 
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
-
 protected:
     loop_thread_core(const loop_thread_options& options, const char* kind);
     virtual ~loop_thread_core();
@@ -77,7 +72,6 @@ private:
     counted<run_core> run_;
     cancel_node cancelling_;
     atomic<std::uint32_t> asked_{0};
-    atomic<std::uint32_t> references_{1};
     std::exception_ptr error_; // before `ended`
     atomic<bool> looked_at_{false};
     char name_[16] = {};

@@ -25,7 +25,7 @@ namespace detail {
 
 // The function, for all calls of it: these may be under way when the stream has gone.
 template <class F>
-class mapped_function {
+class mapped_function : public reference_counted<mapped_function<F>> {
 public:
     template <class G>
     mapped_function(executor& where, G&& f) : f_(forward_stored<G>(f)), where_(&where) {}
@@ -33,17 +33,9 @@ public:
     const F& function() const noexcept { return f_; }
     executor& where() const noexcept { return *where_; }
 
-    void add_reference() noexcept { ++references_; }
-    void release() noexcept {
-        if (--references_ == 0) {
-            delete this;
-        }
-    }
-
 private:
     const F f_;
     executor* where_;
-    std::uint32_t references_ = 1; // loop thread only
 };
 
 // One value on its way: a task of the run's, which its job is awaited by.

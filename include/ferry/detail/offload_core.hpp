@@ -11,6 +11,7 @@
 #pragma once
 
 #include <ferry/capacity_limiter.hpp>
+#include <ferry/detail/counted.hpp>
 #include <ferry/detail/job.hpp>
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/detail/operation.hpp>
@@ -88,15 +89,10 @@ private:
 };
 
 // What outlives the awaiting frame of a job that may be abandoned. Counted: frame, job.
-class abandon_state : public link {
-public:
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
+class abandon_state : public link, public reference_counted<abandon_state> {
+    friend class reference_counted<abandon_state>;
 
+public:
     // Worker: true when the completion goes to the loop, false when the job was abandoned.
     bool done() noexcept {
         return state_.exchange(state::done, std::memory_order_acq_rel) == state::running ||
@@ -132,7 +128,6 @@ private:
     enum class state : std::uint32_t { running, done, abandoned };
 
     atomic<state> state_{state::running};
-    atomic<std::uint32_t> references_{1};
     counted<run_core> core_;
     counted<limiter_core> limiter_;
     limiter_ref other_limiter_;          // of a type of the user's

@@ -8,6 +8,7 @@
 // What is counted in was accepted: it runs, or completes with an error, before the portal is left.
 #pragma once
 
+#include <ferry/detail/counted.hpp>
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/future_state.hpp>
 #include <ferry/detail/list.hpp>
@@ -40,7 +41,9 @@ protected:
     ~portal_entry() = default;
 };
 
-class portal_core {
+class portal_core : public reference_counted<portal_core> {
+    friend class reference_counted<portal_core>;
+
 public:
     portal_core() noexcept;
     portal_core(const portal_core&) = delete;
@@ -76,13 +79,6 @@ public:
     event& stopped() { return made(stopped_); } // no calls are accepted any more
     event& drained() { return made(drained_); } // and the last of them has ended
 
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
-
 private:
     ~portal_core() = default;
 
@@ -98,7 +94,6 @@ private:
     bool on_loop() const noexcept;
 
     atomic<std::uint32_t> word_{closed};
-    atomic<std::uint32_t> references_{1};
     atomic<bool> opened_{false};
     std::optional<loop_handle> handle_; // written before it is open
     close_node closing_;

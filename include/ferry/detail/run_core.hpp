@@ -14,7 +14,9 @@
 
 namespace ferry::detail {
 
-class run_core {
+class run_core : public reference_counted<run_core> {
+    friend class reference_counted<run_core>;
+
 public:
     explicit run_core(backend& sleeper) noexcept : sleeper_(&sleeper) {}
 
@@ -57,13 +59,6 @@ public:
     // The run that this one's thread blocks for: under a lock of from_thread's.
     const run_core* waits_for = nullptr;
 
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void release() noexcept {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            delete this;
-        }
-    }
-
 private:
     ~run_core() = default;
     void wake() noexcept;
@@ -71,7 +66,6 @@ private:
     inbox inbox_;
     backend* sleeper_;
     atomic<std::uint32_t> wakes_done_{0};
-    atomic<std::uint32_t> references_{1};
     std::uint32_t owed_ = 0;
     std::uint32_t looked_ = 0;
     fork_mark mark_;
