@@ -113,21 +113,24 @@ std::exception_ptr error_after_move(promise_base& frame) noexcept {
 
 std::unique_ptr<moved_place> place_for(const to_thread_options& options) {
     return std::make_unique<moved_place>(options.limiter, options.executor,
-                                         checked_duration(options.queue_timeout), options.name);
+                                         checked_duration(options.queue_timeout), options.name,
+                                         options.interrupt);
 }
 
 // --- the place ---
 
 moved_place::moved_place(limiter_ref limiter, executor* where,
-                         std::chrono::nanoseconds queue_timeout, std::string_view name)
+                         std::chrono::nanoseconds queue_timeout, std::string_view name,
+                         bool interrupt)
     : offload_operation(limiter, where, queue_timeout, false), hop_(*this),
       by_default_(runs_on_default()) {
     hop_.set_name(name);
+    hop_.set_interrupt(interrupt);
     run = [](node* n, verdict) noexcept { static_cast<moved_place*>(n)->back(); };
 }
 
 moved_place::moved_place(counted<run_core> loop)
-    : moved_place(no_limiter, nullptr, std::chrono::nanoseconds::max(), {}) {
+    : moved_place(no_limiter, nullptr, std::chrono::nanoseconds::max(), {}, false) {
     loop_ = loop.get();
     own_executor_ = std::make_unique<loop_executor>(std::move(loop));
     set_executor(*own_executor_);
@@ -142,7 +145,8 @@ moved_place* moved_place::like(const moved_place& other) noexcept {
         }
         return new moved_place(other.by_default_ ? limiter_ref() : other.limiter(),
                                other.by_default_ ? nullptr : other.where(),
-                               std::chrono::nanoseconds::max(), other.hop_.name());
+                               std::chrono::nanoseconds::max(), other.hop_.name(),
+                               other.hop_.interrupt_);
     } catch (const std::bad_alloc&) {
         return nullptr;
     }
@@ -200,7 +204,7 @@ void moved_place::carry(promise_base& frame) noexcept {
         start_job(hop_).resume(); // the way to a token of a limiter of the user's, or nothing
     } catch (...) {
         at = phase::idle;
-        not_there(std::current_exception());
+        refused(std::current_exception());
     }
 }
 
@@ -230,7 +234,7 @@ void moved_place::back() noexcept {
         arrived();
         do_wanted(task);
     } else {
-        not_there(hop_.error());
+        refused(hop_.error());
     }
 }
 
@@ -260,7 +264,7 @@ void moved_place::do_wanted(task_record& task) noexcept {
     }
 }
 
-void moved_place::not_there(std::exception_ptr error) noexcept {
+void moved_place::refused(std::exception_ptr error) noexcept {
     promise_base& frame = *waiter;
     task_record& task = *frame.task;
     task.hops = false;
@@ -269,11 +273,11 @@ void moved_place::not_there(std::exception_ptr error) noexcept {
     if (context_ref context = hop_.take_context()) {
         task.context = std::move(context);
     }
-    std::unique_ptr<moved_place> refused;
+    std::unique_ptr<moved_place> given_up;
     if (mover_ != nullptr) { // it stays where it was
         task.moved_to = before_;
         mover_->moved = replaced_.release();
-        refused.reset(this);
+        given_up.reset(this);
     } else { // its executor has gone
         task.moved_to = nullptr;
     }

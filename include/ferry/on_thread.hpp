@@ -98,7 +98,8 @@ struct on_thread_function {
 /// the awaiter is. Calls that belong to the loop's thread (`event.set`, `start_soon`) throw
 /// `wrong_thread` in it. `to_thread` without limiter and executor runs its job right here.
 ///
-/// Options as for `to_thread`: limiter, executor, name; `queue_timeout` bounds the first wait. To go
+/// Options as for `to_thread`: limiter, executor, name, interrupt; `queue_timeout` bounds the first
+/// wait, and `write_back` changes nothing. To go
 /// to the worker is a checkpoint; cancelled while the block runs there, its next checkpoint stops,
 /// on the loop, and `check_cancelled()` throws; let out of the block, that is the stop. When the
 /// executor was shut down meanwhile, the block goes on on its loop, with `executor_closed` thrown by

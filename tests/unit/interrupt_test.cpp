@@ -2,6 +2,7 @@
 
 #include <ferry/cancel_scope.hpp>
 #include <ferry/errors.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
@@ -297,6 +298,19 @@ TEST(interrupt, on_a_thread_of_its_own_and_with_a_stop_token) {
                 scope, ferry::to_new_thread({.interrupt = true}, job));
             EXPECT_EQ(own, 6);
         });
+    });
+}
+
+TEST(interrupt, a_block_on_a_thread_is_interrupted_too) {
+    run([]() -> task<> {
+        gate started;
+        EXPECT_TRUE(co_await crossing::stopped_once_open(
+            started, ferry::on_thread({.interrupt = true}, [&]() -> task<> {
+                started.open();
+                while (!blocked_in_vain(10'000)) {}
+                check_cancelled();
+                co_return;
+            })));
     });
 }
 

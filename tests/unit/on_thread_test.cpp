@@ -573,6 +573,39 @@ TEST(on_thread, a_pool_that_is_closed_meanwhile_sends_it_home) {
     });
 }
 
+// Takes so many jobs, and no more.
+class short_executor final : public ferry::executor {
+public:
+    explicit short_executor(int jobs) : left_(jobs) {}
+    void submit(ferry::job& j) override {
+        if (--left_ < 0) {
+            throw 42;
+        }
+        ferry::thread_cache().submit(j);
+    }
+    bool try_withdraw(ferry::job& j) noexcept override {
+        return ferry::thread_cache().try_withdraw(j);
+    }
+
+private:
+    std::atomic<int> left_;
+};
+
+TEST(on_thread, children_that_are_refused_throw_what_the_executor_threw) {
+    run([]() -> task<> {
+        const auto home = here();
+        const auto waits = []() -> task<> { co_await ferry::yield(); };
+        short_executor one(1);
+        EXPECT_TRUE(co_await throws<int>(on_thread(
+            {.executor = &one}, [&]() -> task<> { co_await ferry::when_all(waits(), waits()); })));
+        EXPECT_EQ(here(), home);
+        short_executor none(0);
+        EXPECT_TRUE(co_await throws<int>(on_thread({.executor = &none}, thread_of_task)));
+        EXPECT_TRUE(co_await throws<int>(resume_on(none)));
+        EXPECT_EQ(here(), home);
+    });
+}
+
 TEST(on_thread, queue_timeout_bounds_the_first_way) {
     run([]() -> task<> {
         ferry::capacity_limiter none(0);

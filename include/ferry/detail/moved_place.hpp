@@ -31,7 +31,7 @@ namespace ferry::detail {
 class moved_place final : public offload_operation, public recycled {
 public:
     moved_place(limiter_ref limiter, executor* where, std::chrono::nanoseconds queue_timeout,
-                std::string_view name);
+                std::string_view name, bool interrupt);
     // The thread of another loop.
     explicit moved_place(counted<run_core> loop);
     ~moved_place();
@@ -81,7 +81,7 @@ private:
 
     void back() noexcept;
     void do_wanted(task_record& task) noexcept;
-    void not_there(std::exception_ptr error) noexcept;
+    void refused(std::exception_ptr error) noexcept;
     void arrived() noexcept;
 
     hop hop_;
