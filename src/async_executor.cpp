@@ -7,22 +7,6 @@
 
 namespace ferry {
 
-namespace {
-
-class empty_operation final : public detail::completion_operation {
-public:
-    explicit empty_operation(detail::completion& empty) noexcept : empty_(&empty) {}
-    empty_operation(empty_operation&&) = default;
-
-    std::coroutine_handle<> start() noexcept { return wait_for(*empty_, true); }
-    void result() const noexcept {}
-
-private:
-    detail::completion* empty_;
-};
-
-} // namespace
-
 void executor_call::operator()() const noexcept {
     async_executor& from = *from_;
     job_->execute();
@@ -30,11 +14,15 @@ void executor_call::operator()() const noexcept {
 }
 
 async_executor::~async_executor() {
+    if (mark_.foreign()) { // the child of a fork: what is under way is the parent's
+        return;
+    }
     close();
     empty_.wait();
 }
 
 void async_executor::submit(job& j) {
+    mark_.check("the async_executor");
     if (!come_in()) {
         throw executor_closed("the async_executor was shut down");
     }
@@ -47,11 +35,13 @@ void async_executor::submit(job& j) {
 }
 
 task<> async_executor::shutdown() {
+    mark_.check("the async_executor");
     close();
-    co_await empty_operation(empty_);
+    co_await detail::completion_wait(empty_);
 }
 
-std::size_t async_executor::jobs_under_way() const noexcept {
+std::size_t async_executor::jobs_under_way() const {
+    mark_.check("the async_executor");
     const std::lock_guard guard(lock_);
     return under_way_;
 }

@@ -216,7 +216,7 @@ void stream_core::ask_to_leave() noexcept {
 }
 
 void stream_core::drop() noexcept {
-    if (home_ && home_->foreign()) { // the child of a fork: the parent has the producer
+    if (mark_.foreign()) { // the parent has the producer
         return;
     }
     dropped_ = true;
@@ -402,6 +402,7 @@ bool stream_wait::ready() {
     if (stream_ == nullptr) {
         throw broken_await("the thread_stream was moved from");
     }
+    stream_->check_fork();
     if (stream_->waiting_ != nullptr) {
         throw error("the thread_stream has one consumer, and its next item is awaited already");
     }
@@ -415,9 +416,6 @@ bool stream_wait::ready() {
 std::coroutine_handle<> stream_wait::start() {
     stream_core& s = *stream_;
     loop_state& loop = *waiter->task->loop;
-    if (s.home_) {
-        s.home_->check_fork("the thread_stream");
-    }
     s.start(loop, *waiter);
     if (s.sleep(*this)) {
         s.found_empty_.add();
@@ -455,10 +453,11 @@ void stream_wait::try_withdraw() noexcept {
     }
 }
 
-bool stream_close::ready() noexcept {
+bool stream_close::ready() {
     if (!stream_) {
         return true;
     }
+    stream_->check_fork();
     stream_->close();
     return stream_->left.done();
 }

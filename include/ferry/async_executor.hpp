@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ferry/detail/completion.hpp>
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/map_stream.hpp>
 #include <ferry/executor.hpp>
 #include <ferry/to_thread.hpp>
@@ -37,7 +38,8 @@ private:
 ///     auto answer = co_await pool.run(blocking, 42);
 ///
 /// All calls from any thread. It must outlive its jobs: shut it down, or let it go when nothing is
-/// under way; its destructor waits for them, blocking. Semantics: easynetwork's AsyncExecutor.
+/// under way; its destructor waits for them, blocking. In the child of a
+/// fork it refuses, with `forked`. Semantics: easynetwork's AsyncExecutor.
 class async_executor final : public executor {
 public:
     /// `ahead`: how many calls of `map` are under way, or wait to be taken.
@@ -64,7 +66,7 @@ public:
     task<> shutdown();
 
     /// What was accepted and has not ended.
-    std::size_t jobs_under_way() const noexcept;
+    std::size_t jobs_under_way() const;
 
     void submit(job& j) override;
     /// What the other library has cannot be taken back: false.
@@ -83,6 +85,7 @@ private:
     std::size_t under_way_ = 0; // under the lock, like the next
     bool closed_ = false;
     detail::completion empty_;
+    detail::fork_mark mark_;
 };
 
 } // namespace ferry

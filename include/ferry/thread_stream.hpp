@@ -31,16 +31,17 @@ namespace detail {
 
 struct stream_access;
 
-template <class T>
-class [[nodiscard]] stream_next final : public stream_wait {
+// Awaits an item, and takes what there is: one, or all.
+template <class T, auto Take>
+class [[nodiscard]] stream_take final : public stream_wait {
 public:
-    explicit stream_next(stream_buffer<T>* stream) noexcept
+    explicit stream_take(stream_buffer<T>* stream) noexcept
         : stream_wait(stream), buffer_(stream) {}
-    stream_next(stream_next&&) noexcept = default;
+    stream_take(stream_take&&) noexcept = default;
 
-    std::optional<T> result() {
+    auto result() {
         answered();
-        return buffer_->take();
+        return (buffer_->*Take)();
     }
 
 private:
@@ -48,20 +49,9 @@ private:
 };
 
 template <class T>
-class [[nodiscard]] stream_next_batch final : public stream_wait {
-public:
-    explicit stream_next_batch(stream_buffer<T>* stream) noexcept
-        : stream_wait(stream), buffer_(stream) {}
-    stream_next_batch(stream_next_batch&&) noexcept = default;
-
-    std::vector<T> result() {
-        answered();
-        return buffer_->take_all();
-    }
-
-private:
-    stream_buffer<T>* buffer_;
-};
+using stream_next = stream_take<T, &stream_buffer<T>::take>;
+template <class T>
+using stream_next_batch = stream_take<T, &stream_buffer<T>::take_all>;
 
 } // namespace detail
 

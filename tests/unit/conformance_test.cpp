@@ -3,6 +3,7 @@
 #include <support/conformance.hpp>
 
 #include <ferry/async_context.hpp>
+#include <ferry/async_executor.hpp>
 #include <ferry/barrier.hpp>
 #include <ferry/blocking_portal.hpp>
 #include <ferry/capacity_limiter.hpp>
@@ -162,6 +163,20 @@ struct offload : subject {
     bool waited_for = true;
 };
 
+// Waits for what a gate holds up on some thread.
+struct gated : subject {
+    std::shared_ptr<gate> g = std::make_shared<gate>();
+
+    bool under_way() const { return g->entered.load() == 1; }
+    task<> complete() {
+        g->let_go();
+        if (awaited) {
+            wait_for_inbox();
+        }
+        co_return;
+    }
+};
+
 struct to_thread : offload {
     static constexpr const char* name = "to_thread(fn)";
     static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
@@ -261,28 +276,47 @@ struct pool_run : offload {
     auto start() { return pool.run(&gate::pass, g.get()); }
 };
 
-struct pool_shutdown : subject {
+struct pool_shutdown : gated {
     static constexpr const char* name = "thread_pool::shutdown()";
     static constexpr expectation expected = withdrawn_or_delivered;
     static constexpr const char* note = "stops waiting; the pool stays closed";
-    gate leaving;
-    ferry::thread_pool pool{1, {.on_stop = [this] { leaving.pass(); }}};
+    ferry::thread_pool pool{1, {.on_stop = [this] { g->pass(); }}};
 
     task<> set_up() {
         co_await pool.run([] {});
     }
     auto start() { return pool.shutdown(); }
-    bool under_way() const { return leaving.entered.load() == 1; }
-    task<> complete() {
-        leaving.let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
     task<> use_again() {
         const auto left = co_await pool.shutdown();
         EXPECT_TRUE(left.empty());
+    }
+};
+
+struct executor_shutdown : gated {
+    static constexpr const char* name = "async_executor::shutdown()";
+    static constexpr expectation expected = withdrawn_or_delivered;
+    static constexpr const char* note = "stops waiting; it stays closed";
+    std::thread theirs;
+    ferry::async_executor executor{
+        [this](ferry::executor_call f) { theirs = std::thread([f] { f(); }); }};
+
+    ~executor_shutdown() { theirs.join(); }
+    task<> set_up() {
+        ferry::cancel_scope scope;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await conformance::until([this] { return under_way(); });
+                scope.cancel();
+            });
+            co_await ferry::with_cancel_scope(
+                scope,
+                ferry::to_thread({.executor = &executor}, ferry::abandon_on_cancel, pass_gate, g));
+        });
+    }
+    auto start() { return executor.shutdown(); }
+    task<> use_again() {
+        co_await executor.shutdown();
+        EXPECT_EQ(executor.jobs_under_way(), 0u);
     }
 };
 
@@ -290,27 +324,18 @@ int pass_gate_of(const std::shared_ptr<gate>& g) {
     return g->pass();
 }
 
-struct pool_map : subject {
+struct pool_map : gated {
     static constexpr const char* name = "map_stream::next()";
     static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::stops,
                                              outcome::stops};
     static constexpr const char* note = "stopped, the next call gives the result";
-    std::shared_ptr<gate> g = std::make_shared<gate>();
     ferry::thread_pool pool{1};
     std::vector<std::shared_ptr<gate>> gates{g};
     decltype(pool.map(pass_gate_of, gates)) stream = pool.map(pass_gate_of, gates);
     bool taken = false;
 
     auto start() { return stream.next(); }
-    bool under_way() const { return g->entered.load() == 1; }
     void delivered() { taken = true; }
-    task<> complete() {
-        g->let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
     task<> use_again() {
         const auto next = co_await stream.next();
         EXPECT_EQ(next.has_value(), !taken);
@@ -357,24 +382,15 @@ ferry::generator<int> behind_gate(std::shared_ptr<gate> g, bool one_first) {
     co_yield g->pass();
 }
 
-struct stream_next : subject {
+struct stream_next : gated {
     static constexpr const char* name = "thread_stream::next()";
     static constexpr expectation expected = withdrawn_or_delivered;
     static constexpr const char* note = "stopped, it took no item; its job, once begun, goes on";
-    std::shared_ptr<gate> g = std::make_shared<gate>();
     ferry::thread_stream<int> rows = ferry::iterate_in_thread(behind_gate, g, false);
     bool taken = false;
 
     auto start() { return rows.next(); }
-    bool under_way() const { return g->entered.load() == 1; }
     void delivered() { taken = true; }
-    task<> complete() {
-        g->let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
     task<> use_again() {
         if (!taken) {
             const auto item = co_await rows.next();
@@ -391,11 +407,10 @@ struct stream_next_batch : stream_next {
     auto start() { return rows.next_batch(); }
 };
 
-struct stream_close : subject {
+struct stream_close : gated {
     static constexpr const char* name = "thread_stream::close()";
     static constexpr expectation expected = withdrawn_or_delivered;
     static constexpr const char* note = "stops waiting; the stream stays closed";
-    std::shared_ptr<gate> g = std::make_shared<gate>();
     ferry::thread_stream<int> rows = ferry::iterate_in_thread(behind_gate, g, true);
 
     task<> set_up() {
@@ -404,13 +419,6 @@ struct stream_close : subject {
     }
     auto start() { return rows.close(); }
     bool under_way() const { return rows.statistics().closed; }
-    task<> complete() {
-        g->let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
     task<> use_again() {
         co_await rows.close();
         EXPECT_TRUE(rows.statistics().ended);
@@ -1123,16 +1131,16 @@ struct foreign : subject {
 
 using all = testing::Types<
     sleep_for, sleep_until, sleep_forever, yield, checkpoint, to_thread, to_thread_queued,
-    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown, pool_map,
-    on_thread, on_thread_that_waits, stream_next, stream_next_batch, stream_close, event_wait,
-    mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
-    semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
-    latch_arrive, barrier_arrive, context_get, plain_task, plain_task_that_does_not_wait,
-    when_all_of_two, when_all_of_vector, when_any_of_two, when_any_of_vector, task_group,
-    group_start, handle_wait, move_on_after, fail_after, with_cancel_scope, with_own_scope, shield,
-    finally_call, with_manager, with_manager_entering, with_exit_stack, exit_stack_enter,
-    stopped_as_optional, future_await, sleep_until_stopped, loop_thread_run, full_channel,
-    empty_channel, channel_from_a_thread, foreign>;
+    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown,
+    executor_shutdown, pool_map, on_thread, on_thread_that_waits, stream_next, stream_next_batch,
+    stream_close, event_wait, mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared,
+    rw_scoped_lock, rw_scoped_lock_shared, semaphore_acquire, semaphore_scoped_acquire,
+    condition_wait, condition_wait_until, latch_wait, latch_arrive, barrier_arrive, context_get,
+    plain_task, plain_task_that_does_not_wait, when_all_of_two, when_all_of_vector, when_any_of_two,
+    when_any_of_vector, task_group, group_start, handle_wait, move_on_after, fail_after,
+    with_cancel_scope, with_own_scope, shield, finally_call, with_manager, with_manager_entering,
+    with_exit_stack, exit_stack_enter, stopped_as_optional, future_await, sleep_until_stopped,
+    loop_thread_run, full_channel, empty_channel, channel_from_a_thread, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 

@@ -1,5 +1,6 @@
 #include <ferry/detail/fork.hpp>
 
+#include <ferry/async_executor.hpp>
 #include <ferry/blocking_portal.hpp>
 #include <ferry/cancel_scope.hpp>
 #include <ferry/channel.hpp>
@@ -15,6 +16,7 @@
 #include <ferry/statistics.hpp>
 #include <ferry/task_group.hpp>
 #include <ferry/thread_pool.hpp>
+#include <ferry/thread_stream.hpp>
 #include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
 
@@ -31,6 +33,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -270,6 +273,54 @@ TEST(fork, channels_refuse) {
               }),
               0);
     EXPECT_EQ(ends->receiver.blocking_receive(), 1); // the parent's is what it was
+}
+
+TEST(fork, streams_refuse) {
+    run([]() -> task<> {
+        auto numbers =
+            ferry::iterate_in_thread({.max_size = 1}, [] { return std::views::iota(0); });
+        const auto first = co_await numbers.next();
+        EXPECT_EQ(first, 0);
+        EXPECT_EQ(in_child([&] {
+                      const bool refused = run([&]() -> task<bool> {
+                          const bool next = co_await throws<forked>(numbers.next());
+                          const bool batch = co_await throws<forked>(numbers.next_batch());
+                          const bool close = co_await throws<forked>(numbers.close());
+                          co_return next&& batch&& close;
+                      });
+                      auto dropped = std::move(numbers); // and its destructor does nothing
+                      return refused;
+                  }),
+                  0);
+        const auto second = co_await numbers.next();
+        EXPECT_EQ(second, 1);
+        co_await numbers.close();
+    });
+}
+
+TEST(fork, executors_of_others_refuse) {
+    crossing::held_job job;
+    std::thread theirs;
+    auto executor = std::make_unique<ferry::async_executor>(
+        [&](ferry::executor_call f) { theirs = std::thread([f] { f(); }); });
+    run([&]() -> task<> {
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { co_await executor->run([&] { job.run(); }); });
+            co_await crossing::opened(job.started);
+            EXPECT_EQ(in_child([&] {
+                          const bool refused = run([&]() -> task<bool> {
+                              const bool runs = co_await throws<forked>(executor->run([] {}));
+                              const bool ends = co_await throws<forked>(executor->shutdown());
+                              co_return runs&& ends;
+                          });
+                          executor.reset(); // does not wait
+                          return refused;
+                      }),
+                      0);
+            job.go_on.open();
+        });
+    });
+    theirs.join();
 }
 
 TEST(fork, pools_and_the_inherited_cache_refuse) {

@@ -29,6 +29,7 @@
 #include <ferry/capacity_limiter.hpp>
 #include <ferry/detail/completion_await.hpp>
 #include <ferry/detail/counters.hpp>
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/detail/offload_core.hpp>
 #include <ferry/detail/operation.hpp>
@@ -100,6 +101,9 @@ public:
         }
     }
     std::size_t available() const noexcept { return available_; }
+
+    // Throws `forked` in the child of a fork: the parent has the producer.
+    void check_fork() const { mark_.check("the thread_stream"); }
 
     // Asks the producer to leave. It has left when `left` is done.
     void close() noexcept;
@@ -191,6 +195,7 @@ private:
     const bool own_thread_;
     limiter_ref wanted_limiter_;
     executor* wanted_executor_;
+    const fork_mark mark_;
     counted<run_core> home_;
     counted<limiter_core> tokens_;
     stream_job job_;
@@ -249,7 +254,7 @@ public:
         : stream_(counted<stream_core>::share(stream)) {}
     stream_close(stream_close&&) noexcept = default;
 
-    bool ready() noexcept;
+    bool ready();
     std::coroutine_handle<> start() noexcept { return wait_for(stream_->left, true); }
     void result() const noexcept {}
 
