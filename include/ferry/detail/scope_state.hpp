@@ -67,21 +67,22 @@ struct dispatcher;
 struct promise_base;
 
 struct task_record {
+    // Looked at by each await, so side by side:
     loop_state* loop = nullptr;
-    dispatcher* place = nullptr;  // what resumes its frames
-    scope_state* scope = nullptr; // the innermost scope it is in
-    operation* waiting = nullptr; // where it is suspended; null: it runs, or is about to
-    const char* name = nullptr;
+    dispatcher* place = nullptr;     // what resumes its frames
+    scope_state* scope = nullptr;    // the innermost scope it is in
+    operation* waiting = nullptr;    // where it is suspended; null: it runs, or is about to
+    moved_place* moved_to = nullptr; // where it belongs, if not on its loop (see moved_place.hpp)
+    std::exception_ptr lost;         // thrown by the await that goes on
+    bool hops = false;               // it is on its way there, or there: for the loop
+    bool away = false;               // it is there: for its frames
+
     const call_record* lineage = nullptr; // who waits for it on another thread
+    const char* name = nullptr;
+    promise_base* begun = nullptr; // the frame that was started last
     scope_state root;
     list<ownership> owned; // what it has locked
     context_ref context = capture_context();
-    // Where it belongs (see moved_place.hpp):
-    moved_place* moved_to = nullptr; // null: its loop
-    bool hops = false;               // it is on its way there, or there: for the loop
-    bool away = false;               // it is there: for its frames
-    promise_base* begun = nullptr;   // the frame that was started last
-    std::exception_ptr lost;         // thrown by the await that goes on
 
     // On the loop: its frames have to be resumed elsewhere.
     bool belongs_elsewhere() const noexcept { return moved_to != nullptr && !hops; }
