@@ -398,6 +398,23 @@ TEST(task, ready_awaits_give_others_their_turn) {
     });
 }
 
+task<> checkpoint_in_a_task() {
+    co_await ferry::checkpoint();
+}
+
+TEST(task, ready_awaits_in_tasks_of_their_own_do_too) {
+    bool others_ran = false;
+    ferry::run([&]() -> task<> {
+        ferry::event_loop::current().handle().post([&] { others_ran = true; });
+        int awaits = 0;
+        while (!others_ran && awaits != 1'000'000) {
+            co_await checkpoint_in_a_task();
+            ++awaits;
+        }
+        EXPECT_TRUE(others_ran);
+    });
+}
+
 TEST(task, is_unwinding_is_false_outside_a_stop) {
     struct asks {
         ~asks() { seen = ferry::is_unwinding(); }

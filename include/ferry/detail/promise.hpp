@@ -119,9 +119,9 @@ struct dispatcher {
     }
 
     void run(node* n) noexcept {
+        ready_streak = 0;
         do {
             transferred = 0;
-            ready_streak = 0;
             next = nullptr;
             n->run(n, verdict::run);
             n = next;
