@@ -73,7 +73,7 @@ void begin_at_home(operation& op, begin_function begin) noexcept {
     op.waiter->task->moved_to->begin_at_home(op, begin);
 }
 
-std::coroutine_handle<> ended_elsewhere(promise_base& frame) noexcept {
+std::coroutine_handle<> give_back_elsewhere(promise_base& frame) noexcept {
     task_record& task = *frame.task;
     if (!task.away) {
         frame.moved->end_soon(frame);

@@ -1,15 +1,13 @@
 // generator<T>: a synchronous coroutine that is a range of the values it yields.
 #pragma once
 
-#include <ferry/detail/body.hpp>
 #include <ferry/detail/recycler.hpp>
+#include <ferry/detail/yielding.hpp>
 
-#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
 #include <iterator>
-#include <memory>
 #include <ranges>
 #include <type_traits>
 #include <utility>
@@ -62,32 +60,8 @@ private:
 };
 
 template <class T>
-class generator<T>::promise_type : public detail::recycled {
-    // No aggregate: g++ 12 would destroy it twice. Its address is known when it is suspended at.
-    class holder {
-    public:
-        template <class U>
-        explicit holder(std::in_place_t, U&& value) : value_(std::forward<U>(value)) {}
-        bool await_ready() const noexcept { return false; }
-        void await_suspend(std::coroutine_handle<promise_type> frame) noexcept {
-            frame.promise().value_ = std::addressof(value_);
-        }
-        void await_resume() const noexcept {}
-
-    private:
-        value_type value_;
-    };
-
-    using referred = std::remove_reference_t<T>;
-
-    // Whether a U&& is what an element refers to as it is.
-    template <class U>
-    static constexpr bool as_it_is =
-        std::is_lvalue_reference_v<T>
-            ? std::is_convertible_v<std::remove_reference_t<U>*, referred*> &&
-                  (std::is_lvalue_reference_v<U> || std::is_const_v<referred>)
-            : std::is_same_v<U, referred>;
-
+class generator<T>::promise_type : public detail::recycled,
+                                   public detail::yielding<T, std::suspend_always> {
 public:
     generator get_return_object() noexcept {
         return generator(std::coroutine_handle<promise_type>::from_promise(*this));
@@ -96,23 +70,6 @@ public:
     std::suspend_always final_suspend() const noexcept { return {}; }
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { error_ = std::current_exception(); }
-
-    // What is yielded lives until the coroutine goes on: as the temporary or variable that it is.
-    template <class U = value_type>
-        requires as_it_is<U>
-    std::suspend_always yield_value(U&& value) noexcept {
-        check<U>();
-        value_ = std::addressof(value);
-        return {};
-    }
-    // Or as a copy in the awaiter.
-    template <class U = value_type>
-        requires(!as_it_is<U> && std::constructible_from<value_type, U> &&
-                 (!std::is_lvalue_reference_v<T> || std::is_const_v<referred>))
-    holder yield_value(U&& value) {
-        check<U>();
-        return holder(std::in_place, std::forward<U>(value));
-    }
 
     template <class A>
     void await_transform(A&&) = delete; // a generator is synchronous: see async_generator
@@ -125,16 +82,6 @@ public:
     }
 
 private:
-    friend class iterator;
-
-    template <class U>
-    static constexpr void check() noexcept {
-        static_assert(detail::safe_argument<U>,
-                      "this compiler (g++ before 13) destroys a temporary aggregate twice when it "
-                      "stands in a co_yield expression: name it, and yield std::move(named)");
-    }
-
-    std::add_pointer_t<referred> value_ = nullptr;
     std::exception_ptr error_;
 };
 
@@ -151,7 +98,7 @@ public:
     }
 
     reference operator*() const noexcept {
-        return static_cast<reference>(*frame_.promise().value_);
+        return static_cast<reference>(frame_.promise().yielded());
     }
     iterator& operator++() {
         frame_.promise().resume();

@@ -7,7 +7,7 @@
 //   loop                              thread
 //   carry(frame): submit the job  ->  the frame is resumed, and runs until
 //                                       it awaits an operation   begin_at_home
-//                                       it has ended             ended_elsewhere
+//                                       it has ended             give_back_elsewhere
 //   back: begin that operation,   <-    then the job ends: worker and token are given back
 //         or go on to the awaiter
 //   it is delivered: carry(frame)

@@ -67,8 +67,8 @@ void refuse_orphaned(const task_record& task);
 using begin_function = std::coroutine_handle<> (*)(operation&, task_record&);
 void begin_at_home(operation& op, begin_function begin) noexcept;
 
-// A frame has ended on a thread, or one that has moved.
-std::coroutine_handle<> ended_elsewhere(promise_base& frame) noexcept;
+// A frame gives back on a thread, or one that has moved.
+std::coroutine_handle<> give_back_elsewhere(promise_base& frame) noexcept;
 
 // On the loop: resumes the frame where its task belongs.
 void resume_in_place(promise_base& frame) noexcept;
@@ -227,7 +227,18 @@ private:
     promise_base* promise_;
 };
 
-// The end of a frame: whoever awaits it is resumed.
+// The frame has just suspended at its end, or with a value: whoever awaits that is resumed.
+inline std::coroutine_handle<> give_back(promise_base& frame) noexcept {
+    if (frame.task->away || frame.moved != nullptr) [[unlikely]] {
+        return give_back_elsewhere(frame);
+    }
+    if (frame.parent != nullptr) {
+        return frame.task->place->transfer(frame.parent->self);
+    }
+    return frame.end->on_finished();
+}
+
+// The end of a frame.
 struct final_awaiter {
     bool await_ready() const noexcept { return false; }
 
@@ -238,13 +249,7 @@ struct final_awaiter {
             destructor_threw();
         }
         p.finished = true;
-        if (p.task->away || p.moved != nullptr) [[unlikely]] {
-            return ended_elsewhere(p);
-        }
-        if (p.parent != nullptr) {
-            return p.task->place->transfer(p.parent->self);
-        }
-        return p.end->on_finished();
+        return give_back(p);
     }
 
     void await_resume() const noexcept {}
