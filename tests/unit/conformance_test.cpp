@@ -3,26 +3,15 @@
 #include <support/conformance.hpp>
 
 #include <ferry/async_context.hpp>
-#include <ferry/async_executor.hpp>
+#include <ferry/async_generator.hpp>
 #include <ferry/barrier.hpp>
-#include <ferry/blocking_portal.hpp>
-#include <ferry/capacity_limiter.hpp>
-#include <ferry/channel.hpp>
 #include <ferry/condition.hpp>
 #include <ferry/event.hpp>
-#include <ferry/future.hpp>
-#include <ferry/generator.hpp>
 #include <ferry/latch.hpp>
-#include <ferry/loop_thread.hpp>
 #include <ferry/mutex.hpp>
-#include <ferry/on_thread.hpp>
 #include <ferry/rw_mutex.hpp>
 #include <ferry/semaphore.hpp>
 #include <ferry/shared_context.hpp>
-#include <ferry/statistics.hpp>
-#include <ferry/thread_pool.hpp>
-#include <ferry/thread_stream.hpp>
-#include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
 #include <ferry/when_any.hpp>
 
@@ -104,325 +93,6 @@ struct checkpoint : subject {
     static constexpr bool waits_for_complete = false;
     auto start() { return ferry::checkpoint(); }
     task<> complete() { co_return; }
-};
-
-// --- threads ---
-
-// A job that runs until it is let go. What it shares is its own: it may be abandoned.
-struct gate {
-    std::atomic<int> entered{0};
-    std::atomic<int> open{0};
-    std::atomic<int> left{0};
-
-    int pass() {
-        entered.fetch_add(1);
-        open.wait(0);
-        left.fetch_add(1);
-        return 7;
-    }
-    void let_go() {
-        open.store(1);
-        open.notify_all();
-    }
-};
-
-// Blocks until a worker's completion lies in the loop's inbox: it completed, and was not resumed.
-void wait_for_inbox() {
-    const ferry::detail::run_core* const core = ferry::detail::current_loop()->core_address();
-    while (core->inbox_empty()) {
-        std::this_thread::yield();
-    }
-}
-
-struct offload : subject {
-    std::shared_ptr<gate> g = std::make_shared<gate>();
-    bool started = false;
-
-    bool under_way() const { return g->entered.load() == 1; }
-    void check(bool delivered) {
-        EXPECT_EQ(g->entered.load(), started ? 1 : 0);
-        if (delivered) {
-            EXPECT_EQ(g->left.load(), 1);
-        }
-        EXPECT_EQ(ferry::default_limiter().statistics().waiting, 0u);
-    }
-    task<> complete() {
-        started = g->entered.load() != 0;
-        g->let_go();
-        if (started && waited_for) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
-    task<> use_again() {
-        co_await conformance::until(
-            [&] { return ferry::default_limiter().statistics().borrowed == 0; });
-        co_await conformance::until([&] { return g->left.load() == g->entered.load(); });
-    }
-
-    bool waited_for = true;
-};
-
-// Waits for what a gate holds up on some thread.
-struct gated : subject {
-    std::shared_ptr<gate> g = std::make_shared<gate>();
-
-    bool under_way() const { return g->entered.load() == 1; }
-    task<> complete() {
-        g->let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
-};
-
-struct to_thread : offload {
-    static constexpr const char* name = "to_thread(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
-    static constexpr const char* note =
-        "shielded once it runs; until then, for token and worker, it is withdrawn: stops";
-    auto start() { return ferry::to_thread(&gate::pass, g.get()); }
-};
-
-struct to_thread_queued : subject {
-    static constexpr const char* name = "to_thread(fn), waiting for a token";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stops: the job never starts";
-    ferry::capacity_limiter limiter{1};
-    std::atomic<int> ran{0};
-
-    task<> set_up() { co_await limiter.acquire(); }
-    auto start() {
-        return ferry::to_thread({.limiter = &limiter}, [this] { ran.fetch_add(1); });
-    }
-    bool under_way() const { return limiter.statistics().waiting == 1; }
-    task<> complete() {
-        limiter.release();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
-    void check(bool delivered) {
-        EXPECT_EQ(ran.load(), delivered ? 1 : 0);
-        EXPECT_EQ(limiter.statistics().borrowed, 0u);
-        EXPECT_EQ(limiter.statistics().waiting, 0u);
-    }
-};
-
-int pass_gate(std::shared_ptr<gate> g) {
-    return g->pass();
-}
-
-struct to_thread_abandonable : offload {
-    static constexpr const char* name = "to_thread(abandon_on_cancel, fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::delivers,
-                                             outcome::stops};
-    static constexpr const char* note =
-        "the job runs on without its task, which goes; its result is dropped";
-    auto start() { return ferry::to_thread(ferry::abandon_on_cancel, pass_gate, g); }
-    task<> complete() {
-        waited_for = ferry::abandoned_job_count() == 0;
-        return offload::complete();
-    }
-    task<> use_again() {
-        co_await conformance::until([] { return ferry::abandoned_job_count() == 0; });
-        co_await offload::use_again();
-    }
-};
-
-struct to_new_thread : offload {
-    static constexpr const char* name = "to_new_thread(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
-    static constexpr const char* note = "as to_thread; waits for no token";
-    auto start() { return ferry::to_new_thread(&gate::pass, g.get()); }
-};
-
-struct limiter_acquire : subject {
-    static constexpr const char* name = "capacity_limiter::acquire()";
-    static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::stops,
-                                             outcome::stops};
-    static constexpr const char* note =
-        "a token that comes at the moment of cancellation is passed on to the next";
-    ferry::capacity_limiter limiter{1};
-
-    task<> set_up() { co_await limiter.acquire(); }
-    auto start() { return limiter.acquire(); }
-    bool under_way() const { return limiter.statistics().waiting == 1; }
-    task<> complete() {
-        limiter.release();
-        co_return;
-    }
-    void delivered() { limiter.release(); }
-    void check(bool) {
-        EXPECT_EQ(limiter.statistics().borrowed, 0u);
-        EXPECT_EQ(limiter.statistics().waiting, 0u);
-    }
-    task<> use_again() {
-        co_await limiter.acquire();
-        limiter.release();
-    }
-};
-
-struct pool_run : offload {
-    static constexpr const char* name = "thread_pool::run(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
-    static constexpr const char* note = "as to_thread; waits for no token";
-    ferry::thread_pool pool{1};
-    auto start() { return pool.run(&gate::pass, g.get()); }
-};
-
-struct pool_shutdown : gated {
-    static constexpr const char* name = "thread_pool::shutdown()";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stops waiting; the pool stays closed";
-    ferry::thread_pool pool{1, {.on_stop = [this] { g->pass(); }}};
-
-    task<> set_up() {
-        co_await pool.run([] {});
-    }
-    auto start() { return pool.shutdown(); }
-    task<> use_again() {
-        const auto left = co_await pool.shutdown();
-        EXPECT_TRUE(left.empty());
-    }
-};
-
-struct executor_shutdown : gated {
-    static constexpr const char* name = "async_executor::shutdown()";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stops waiting; it stays closed";
-    std::thread theirs;
-    ferry::async_executor executor{
-        [this](ferry::executor_call f) { theirs = std::thread([f] { f(); }); }};
-
-    ~executor_shutdown() { theirs.join(); }
-    task<> set_up() {
-        ferry::cancel_scope scope;
-        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
-            group.start_soon([&]() -> task<> {
-                co_await conformance::until([this] { return under_way(); });
-                scope.cancel();
-            });
-            co_await ferry::with_cancel_scope(
-                scope,
-                ferry::to_thread({.executor = &executor}, ferry::abandon_on_cancel, pass_gate, g));
-        });
-    }
-    auto start() { return executor.shutdown(); }
-    task<> use_again() {
-        co_await executor.shutdown();
-        EXPECT_EQ(executor.jobs_under_way(), 0u);
-    }
-};
-
-int pass_gate_of(const std::shared_ptr<gate>& g) {
-    return g->pass();
-}
-
-struct pool_map : gated {
-    static constexpr const char* name = "map_stream::next()";
-    static constexpr expectation expected = {outcome::stops, outcome::stops, outcome::stops,
-                                             outcome::stops};
-    static constexpr const char* note = "stopped, the next call gives the result";
-    ferry::thread_pool pool{1};
-    std::vector<std::shared_ptr<gate>> gates{g};
-    decltype(pool.map(pass_gate_of, gates)) stream = pool.map(pass_gate_of, gates);
-    bool taken = false;
-
-    auto start() { return stream.next(); }
-    void delivered() { taken = true; }
-    task<> use_again() {
-        const auto next = co_await stream.next();
-        EXPECT_EQ(next.has_value(), !taken);
-    }
-};
-
-struct on_thread : offload {
-    static constexpr const char* name = "on_thread(block)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
-    static constexpr const char* note =
-        "while the block runs on its thread; it stops at its next await";
-    auto start() {
-        return ferry::on_thread([this]() -> task<int> { co_return g->pass(); });
-    }
-};
-
-struct on_thread_that_waits : subject {
-    static constexpr const char* name = "on_thread(block), while it awaits";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note =
-        "as what it awaits; what took effect is delivered on a thread";
-    ferry::event e;
-    std::atomic<bool> entered{false};
-    auto start() {
-        return ferry::on_thread([this]() -> task<> {
-            entered = true;
-            co_await e.wait();
-        });
-    }
-    bool under_way() const { return entered.load() && e.statistics().waiting == 1; }
-    task<> complete() {
-        e.set();
-        co_return;
-    }
-};
-
-// --- streams ---
-
-ferry::generator<int> behind_gate(std::shared_ptr<gate> g, bool one_first) {
-    if (one_first) {
-        co_yield 1;
-    }
-    co_yield g->pass();
-}
-
-struct stream_next : gated {
-    static constexpr const char* name = "thread_stream::next()";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stopped, it took no item; its job, once begun, goes on";
-    ferry::thread_stream<int> rows = ferry::iterate_in_thread(behind_gate, g, false);
-    bool taken = false;
-
-    auto start() { return rows.next(); }
-    void delivered() { taken = true; }
-    task<> use_again() {
-        if (!taken) {
-            const auto item = co_await rows.next();
-            EXPECT_EQ(item, 7);
-        }
-        const auto end = co_await rows.next();
-        EXPECT_FALSE(end);
-    }
-};
-
-struct stream_next_batch : stream_next {
-    static constexpr const char* name = "thread_stream::next_batch()";
-    static constexpr const char* note = "the same";
-    auto start() { return rows.next_batch(); }
-};
-
-struct stream_close : gated {
-    static constexpr const char* name = "thread_stream::close()";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stops waiting; the stream stays closed";
-    ferry::thread_stream<int> rows = ferry::iterate_in_thread(behind_gate, g, true);
-
-    task<> set_up() {
-        co_await rows.next();
-        co_await conformance::until([this] { return g->entered.load() == 1; });
-    }
-    auto start() { return rows.close(); }
-    bool under_way() const { return rows.statistics().closed; }
-    task<> use_again() {
-        co_await rows.close();
-        EXPECT_TRUE(rows.statistics().ended);
-    }
 };
 
 // --- objects that tasks wait for ---
@@ -677,6 +347,22 @@ struct context_get : subject {
         const int value = co_await context.get<int>("key");
         EXPECT_EQ(value, 7);
     }
+};
+
+ferry::async_generator<int> waits_for(ferry::event& e) {
+    co_await e.wait();
+    co_yield 1;
+}
+
+struct generator_next : event_wait {
+    static constexpr const char* name = "async_generator::next()";
+    static constexpr const char* note =
+        "stopped while it runs, the generator ends; before, it stays as it was";
+    ferry::async_generator<int> values = waits_for(e);
+
+    auto start() { return values.next(); }
+    bool under_way() const { return e.statistics().waiting == 1; }
+    task<> use_again() { co_await values.close(); }
 };
 
 // --- blocks; inside them, the wait for an event ---
@@ -981,128 +667,6 @@ struct stopped_as_optional : block {
     auto start() { return ferry::stopped_as_optional(e.wait()); }
 };
 
-// --- tasks on other loops ---
-
-struct future_await : subject {
-    static constexpr const char* name = "future<T>";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stops waiting; its task goes on";
-    std::shared_ptr<gate> g = std::make_shared<gate>();
-    ferry::started_portal portal = ferry::start_blocking_portal();
-    ferry::future<int> f;
-
-    task<> set_up() {
-        f = portal.start_task_soon([shared = g] { return shared->pass(); });
-        co_return;
-    }
-    auto start() { return std::move(f); }
-    bool under_way() const { return g->entered.load() == 1; }
-    task<> complete() {
-        g->let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
-};
-
-struct sleep_until_stopped : subject {
-    static constexpr const char* name = "blocking_portal::sleep_until_stopped()";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    ferry::blocking_portal portal;
-
-    task<> set_up() { static_cast<void>(co_await portal.enter()); }
-    auto start() { return portal.sleep_until_stopped(); }
-    task<> complete() { co_await portal.stop(); }
-    task<> use_again() { co_await portal.exit(ferry::outcome()); }
-};
-
-struct loop_thread_run : subject {
-    static constexpr const char* name = "loop_thread::run(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
-    static constexpr const char* note =
-        "fn is cancelled on its loop, and waited for: a plain function delivers, a coroutine stops";
-    gate g;
-    ferry::loop_thread t{ferry::sleep_forever};
-
-    auto start() {
-        return t.run([this] { return g.pass(); });
-    }
-    bool under_way() const { return g.entered.load() == 1; }
-    task<> complete() {
-        g.let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
-};
-
-// --- channels ---
-
-struct full_channel : subject {
-    static constexpr const char* name = "channel_sender::send(item)";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "stopped, the item was not sent";
-    ferry::channel<int> ends = ferry::create_channel<int>(1);
-
-    task<> set_up() {
-        ends.sender.blocking_send(1);
-        co_return;
-    }
-    auto start() { return ends.sender.send(2); }
-    bool under_way() const { return ends.sender.statistics().waiting_senders == 1; }
-    task<> complete() {
-        EXPECT_EQ(ends.receiver.try_receive(), 1);
-        co_return;
-    }
-    void check(bool delivered) {
-        EXPECT_EQ(ends.sender.statistics().waiting_senders, 0u);
-        EXPECT_EQ(ends.receiver.try_receive(), delivered ? std::optional(2) : std::nullopt);
-    }
-    task<> use_again() {
-        co_await ends.sender.send(3);
-        const int got = co_await ends.receiver.receive();
-        EXPECT_EQ(got, 3);
-    }
-};
-
-struct empty_channel : subject {
-    static constexpr const char* name = "channel_receiver::receive()";
-    static constexpr expectation expected = withdrawn_or_delivered;
-    static constexpr const char* note = "an item that was given is delivered";
-    ferry::channel<int> ends = ferry::create_channel<int>(1);
-
-    auto start() { return ends.receiver.receive(); }
-    bool under_way() const { return ends.sender.statistics().waiting_receivers == 1; }
-    task<> complete() {
-        EXPECT_TRUE(ends.sender.try_send(1));
-        co_return;
-    }
-    void check(bool delivered) {
-        EXPECT_EQ(ends.sender.statistics().waiting_receivers, 0u);
-        EXPECT_EQ(ends.receiver.try_receive(), delivered ? std::nullopt : std::optional(1));
-    }
-    task<> use_again() {
-        co_await ends.sender.send(3);
-        const int got = co_await ends.receiver.receive();
-        EXPECT_EQ(got, 3);
-    }
-};
-
-// The same with a thread at the other end: its answer lies in the inbox.
-struct channel_from_a_thread : empty_channel {
-    static constexpr const char* name = "channel_receiver::receive(), from a thread";
-    task<> complete() {
-        std::thread([this] { ends.sender.blocking_send(1); }).join();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
-};
-
 // --- of another library ---
 
 struct foreign : subject {
@@ -1130,17 +694,14 @@ struct foreign : subject {
 };
 
 using all = testing::Types<
-    sleep_for, sleep_until, sleep_forever, yield, checkpoint, to_thread, to_thread_queued,
-    to_thread_abandonable, to_new_thread, limiter_acquire, pool_run, pool_shutdown,
-    executor_shutdown, pool_map, on_thread, on_thread_that_waits, stream_next, stream_next_batch,
-    stream_close, event_wait, mutex_lock, mutex_scoped_lock, rw_lock, rw_lock_shared,
-    rw_scoped_lock, rw_scoped_lock_shared, semaphore_acquire, semaphore_scoped_acquire,
-    condition_wait, condition_wait_until, latch_wait, latch_arrive, barrier_arrive, context_get,
-    plain_task, plain_task_that_does_not_wait, when_all_of_two, when_all_of_vector, when_any_of_two,
+    sleep_for, sleep_until, sleep_forever, yield, checkpoint, event_wait, mutex_lock,
+    mutex_scoped_lock, rw_lock, rw_lock_shared, rw_scoped_lock, rw_scoped_lock_shared,
+    semaphore_acquire, semaphore_scoped_acquire, condition_wait, condition_wait_until, latch_wait,
+    latch_arrive, barrier_arrive, context_get, generator_next, plain_task,
+    plain_task_that_does_not_wait, when_all_of_two, when_all_of_vector, when_any_of_two,
     when_any_of_vector, task_group, group_start, handle_wait, move_on_after, fail_after,
     with_cancel_scope, with_own_scope, shield, finally_call, with_manager, with_manager_entering,
-    with_exit_stack, exit_stack_enter, stopped_as_optional, future_await, sleep_until_stopped,
-    loop_thread_run, full_channel, empty_channel, channel_from_a_thread, foreign>;
+    with_exit_stack, exit_stack_enter, stopped_as_optional, foreign>;
 
 FERRY_CONFORMANCE(core_conformance, all)
 
