@@ -12,10 +12,12 @@ target_compile_options(ferry_warnings INTERFACE
     $<$<CXX_COMPILER_ID:Clang>:-Wno-gnu-zero-variadic-macro-arguments>)
 
 add_library(ferry_sanitizers INTERFACE)
-if(FERRY_SANITIZE STREQUAL "address")
-    set(flags -fsanitize=address,undefined -fno-sanitize-recover=all)
-elseif(FERRY_SANITIZE STREQUAL "thread")
-    set(flags -fsanitize=thread)
+if(FERRY_SANITIZE MATCHES "^(address|thread)$")
+    set(flags -fsanitize=${FERRY_SANITIZE})
+    # With g++ this takes three times as long to compile; clang's goes with either.
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+        list(APPEND flags -fsanitize=undefined -fno-sanitize-recover=undefined)
+    endif()
 elseif(NOT FERRY_SANITIZE STREQUAL "")
     message(FATAL_ERROR "FERRY_SANITIZE is '${FERRY_SANITIZE}'; use address, thread, or leave it empty.")
 endif()
