@@ -4,27 +4,53 @@
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <utility>
 
 namespace ferry::detail {
+
+bool limiter_core::has_room(const limiter_part& p) const noexcept {
+    if (p.borrowed < p.reserved) {
+        return borrowed_ < total_;
+    }
+    const std::size_t kept = FERRY_PLANTED("limiter.lends_what_is_reserved") ? 0 : unused_reserved_;
+    return p.borrowed < p.bound && borrowed_ + kept < total_;
+}
+
+void limiter_core::borrow_from(limiter_part& p) noexcept {
+    ++borrowed_;
+    if (p.borrowed++ < p.reserved) {
+        --unused_reserved_;
+    }
+}
+
+void limiter_core::give_back_to(limiter_part& p) noexcept {
+    --borrowed_;
+    if (--p.borrowed < p.reserved) {
+        ++unused_reserved_;
+    }
+}
 
 void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
     job* nested = nullptr; // it waits
     lock_.lock();
     for (job* j = jobs.front(); j != nullptr && j->limiter_ == this; j = jobs.front()) {
         j->detail::link::unlink();
-        if (waiting_ == 0 && has_room()) {
+        limiter_part& part = part_of(*j);
+        if (part.waiters.empty() && has_room(part)) {
             lend(*j);
             admitted.push_back(j);
         } else if (j->lineage_ != nullptr && hand_down(*j)) {
             admitted.push_back(j);
         } else {
             j->waiting = true;
-            waiters_.push_back(j);
+            part.waiters.push_back(j);
             ++waiting_;
             if (j->lineage_ != nullptr) {
                 nested = j;
@@ -54,8 +80,8 @@ bool limiter_core::borrow(const void* borrower, token_waiter* w) {
         throw wrong_borrower("this borrower holds a token of the limiter already, or waits for "
                              "one; use acquire_on_behalf_of with another address");
     }
-    if (waiting_ == 0 && has_room()) {
-        ++borrowed_;
+    if (common_.waiters.empty() && has_room(common_)) {
+        borrow_from(common_);
         entry->second = true;
         return true;
     }
@@ -65,7 +91,7 @@ bool limiter_core::borrow(const void* borrower, token_waiter* w) {
     }
     w->borrower = borrower;
     w->waiting = true;
-    waiters_.push_back(w);
+    common_.waiters.push_back(w);
     ++waiting_;
     return false;
 }
@@ -140,46 +166,67 @@ void limiter_core::take_back(job& j, list<limiter_waiter>& lucky) noexcept {
     if (!FERRY_PLANTED("limiter.forgets_whom_it_lent_to")) {
         lender->lent_to = nullptr;
     }
-    for (limiter_waiter* w = waiters_.front(); w != nullptr; w = waiters_.next(w)) {
-        if (!w->is_job || static_cast<job*>(w)->abandonable_) {
-            continue;
-        }
-        for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
-            if (r == lender && lends(*r)) {
-                stop_waiting(*w);
-                hand(*lender, static_cast<job&>(*w));
-                lucky.push_back(w);
-                return;
+    for (std::size_t i = 0; i != parts(); ++i) {
+        list<limiter_waiter>& waiters = part(i).waiters;
+        for (limiter_waiter* w = waiters.front(); w != nullptr; w = waiters.next(w)) {
+            if (!w->is_job || static_cast<job*>(w)->abandonable_) {
+                continue;
             }
-        }
-    }
-}
-
-// How many jobs that hold a token here, and did not lend it, wait for somebody who waits at a stuck
-// limiter.
-std::size_t limiter_core::stuck_holders() noexcept {
-    const std::uint32_t mark = ++nested_mark;
-    std::size_t count = 0;
-    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
-        if (!c->stuck_) {
-            continue;
-        }
-        for (limiter_waiter* w = c->waiters_.front(); w != nullptr; w = c->waiters_.next(w)) {
             for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
-                if (lends(*r) && r->mark != mark) {
-                    r->mark = mark;
-                    ++count;
+                if (r == lender && lends(*r)) {
+                    stop_waiting(*w);
+                    hand(*lender, static_cast<job&>(*w));
+                    lucky.push_back(w);
+                    return;
                 }
             }
         }
     }
-    return count;
+}
+
+// How many jobs that hold a token here, and did not lend it, wait for somebody who waits for a stuck
+// part.
+void limiter_core::count_stuck_holders() noexcept {
+    const std::uint32_t mark = ++nested_mark;
+    for (std::size_t i = 0; i != parts(); ++i) {
+        part(i).stuck_holders = 0;
+    }
+    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
+        for (std::size_t i = 0; i != c->parts(); ++i) {
+            list<limiter_waiter>& waiters = c->part(i).waiters;
+            for (limiter_waiter* w = c->part(i).stuck ? waiters.front() : nullptr; w != nullptr;
+                 w = waiters.next(w)) {
+                for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
+                    if (lends(*r) && r->mark != mark) {
+                        r->mark = mark;
+                        ++part_of(*r->by).stuck_holders;
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Whether none of the tokens whose return would make room for it will be returned.
+bool limiter_core::stays_stuck(const limiter_part& p) noexcept {
+    const bool bound = p.borrowed >= p.bound;
+    for (std::size_t i = 0; i != parts(); ++i) {
+        const limiter_part& other = part(i);
+        const bool helps = &other == &p || (!bound && other.borrowed > other.reserved);
+        if (helps && other.stuck_holders < other.borrowed) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool limiter_core::has_nested_waiters() noexcept {
-    for (limiter_waiter* w = waiters_.front(); w != nullptr; w = waiters_.next(w)) {
-        if (lineage_of(*w) != nullptr) {
-            return true;
+    for (std::size_t i = 0; i != parts(); ++i) {
+        list<limiter_waiter>& waiters = part(i).waiters;
+        for (limiter_waiter* w = waiters.front(); w != nullptr; w = waiters.next(w)) {
+            if (lineage_of(*w) != nullptr) {
+                return true;
+            }
         }
     }
     return false;
@@ -194,18 +241,24 @@ bool limiter_core::refuse_if_stuck(limiter_waiter& w) noexcept {
     }
     for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
         c->lock_.lock();
-        c->stuck_ = !c->has_room();
+        for (std::size_t i = 0; i != c->parts(); ++i) {
+            c->part(i).stuck = !c->has_room(c->part(i));
+        }
     }
     for (bool changed = true; changed;) {
         changed = false;
         for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
-            if (c->stuck_ && c->stuck_holders() < c->borrowed_) {
-                c->stuck_ = false;
-                changed = true;
+            c->count_stuck_holders();
+            for (std::size_t i = 0; i != c->parts(); ++i) {
+                limiter_part& p = c->part(i);
+                if (p.stuck && !c->stays_stuck(p)) {
+                    p.stuck = false;
+                    changed = true;
+                }
             }
         }
     }
-    const bool refused = w.waiting && stuck_;
+    const bool refused = w.waiting && part_of(w).stuck;
     if (refused) {
         stop_waiting(w);
     }
@@ -235,14 +288,24 @@ limiter_core::~limiter_core() {
 // --- tokens that come back ---
 
 void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
-    while (!returning_.empty() && has_room()) {
-        limiter_waiter* w = returning_.pop_front();
-        w->waiting = false;
-        lend(*w);
-        lucky.push_back(w);
+    for (limiter_waiter *w = returning_.front(), *next = nullptr; w != nullptr; w = next) {
+        next = returning_.next(w);
+        if (has_room(part_of(*w))) {
+            w->unlink();
+            w->waiting = false;
+            lend(*w);
+            lucky.push_back(w);
+        }
     }
-    while (waiting_ != 0 && (has_room() || FERRY_PLANTED("limiter.lends_too_much"))) {
-        limiter_waiter* w = waiters_.pop_front();
+    for (std::size_t tried = 0; waiting_ != 0 && tried != parts();) {
+        limiter_part& p = part(turn_);
+        turn_ = (turn_ + 1) % parts();
+        if (p.waiters.empty() || !(has_room(p) || FERRY_PLANTED("limiter.lends_too_much"))) {
+            ++tried;
+            continue;
+        }
+        tried = 0;
+        limiter_waiter* w = p.waiters.pop_front();
         w->waiting = false;
         --waiting_;
         lend(*w);
@@ -290,7 +353,7 @@ void limiter_core::release_job(job& j) noexcept {
         if (j.has_lent) {
             take_back(j, lucky);
         } else {
-            --borrowed_;
+            give_back_to(part_of(j));
             abandoned_ -= j.left_behind ? 1 : 0;
             lend_to_waiters(lucky);
         }
@@ -300,7 +363,7 @@ void limiter_core::release_job(job& j) noexcept {
 
 bool limiter_core::lend_back(job& j) noexcept {
     const std::lock_guard guard(lock_);
-    if (has_room()) {
+    if (has_room(part_of(j))) {
         lend(j);
         return true;
     }
@@ -319,7 +382,7 @@ void limiter_core::release(const void* borrower) {
             throw wrong_borrower("this borrower holds no token of the limiter");
         }
         borrowers_.erase(entry);
-        --borrowed_;
+        give_back_to(common_);
         lend_to_waiters(lucky);
     }
     tell(lucky);
@@ -331,9 +394,93 @@ void limiter_core::set_total(std::size_t total) {
     {
         const std::lock_guard guard(lock_);
         total_ = total;
+        for (std::size_t i = 0; i != parts(); ++i) {
+            set_bound(part(i));
+        }
         lend_to_waiters(lucky);
     }
     tell(lucky);
+}
+
+// --- parts ---
+
+void limiter_core::set_bound(limiter_part& p) const noexcept {
+    p.bound = p.most;
+    if (p.share < 1 && total_ != std::numeric_limits<std::size_t>::max()) {
+        const double part = p.share * static_cast<double>(total_);
+        p.bound = std::min(p.most, std::max<std::size_t>(1, static_cast<std::size_t>(part)));
+    }
+}
+
+// What was reserved for it before is not any more.
+void limiter_core::reserve(limiter_part& p, std::size_t tokens) noexcept {
+    unused_reserved_ -= p.reserved - std::min(p.reserved, p.borrowed);
+    p.reserved = tokens;
+    unused_reserved_ += p.reserved - std::min(p.reserved, p.borrowed);
+}
+
+std::uint16_t limiter_core::add_part(std::size_t reserved, std::size_t most, double share) {
+    check_fork();
+    const std::lock_guard guard(lock_);
+    std::size_t left = total_;
+    for (const auto& p : named_) {
+        left -= std::min(left, p->reserved);
+    }
+    if (reserved > left) {
+        throw std::invalid_argument("limits: not so many tokens of the limiter are left to be "
+                                    "reserved");
+    }
+    std::size_t place = 0;
+    while (place != named_.size() && (named_[place]->named || !named_[place]->idle())) {
+        ++place;
+    }
+    if (place == std::numeric_limits<std::uint16_t>::max()) {
+        throw std::length_error("limits: a limiter has at most 65535 names");
+    }
+    if (place == named_.size()) {
+        named_.push_back(std::make_unique<limiter_part>());
+    }
+    limiter_part& p = *named_[place];
+    p.named = true;
+    p.most = most;
+    p.share = share;
+    set_bound(p);
+    reserve(p, reserved);
+    return static_cast<std::uint16_t>(place + 1);
+}
+
+void limiter_core::remove_part(std::uint16_t number) noexcept {
+    if (mark_.foreign()) {
+        return;
+    }
+    list<limiter_waiter> lucky;
+    {
+        const std::lock_guard guard(lock_);
+        limiter_part& p = part(number);
+        p.named = false;
+        p.most = std::numeric_limits<std::size_t>::max();
+        p.share = 1;
+        set_bound(p);
+        reserve(p, 0);
+        lend_to_waiters(lucky);
+    }
+    tell(lucky);
+}
+
+part_statistics limiter_core::statistics_of(std::uint16_t number) {
+    check_fork();
+    const std::lock_guard guard(lock_);
+    const limiter_part& p = part(number);
+    part_statistics out;
+    out.most = std::min(p.bound, total_);
+    out.borrowed = p.borrowed;
+    for (const limiter_waiter* w = p.waiters.front(); w != nullptr; w = p.waiters.next(w)) {
+        ++out.waiting;
+    }
+    for (const limiter_waiter* w = returning_.front(); w != nullptr; w = returning_.next(w)) {
+        out.waiting += w->part == number ? 1 : 0;
+    }
+    return out;
 }
 
 std::size_t limiter_core::total() {
@@ -376,8 +523,11 @@ void limiter_core::check_unused(const char* what) noexcept {
     }
     const std::lock_guard guard(lock_);
     std::size_t waiting = waiting_;
-    for (const limiter_waiter* w = waiters_.front(); w != nullptr; w = waiters_.next(w)) {
-        waiting -= w->left_behind ? 1 : 0;
+    for (std::size_t i = 0; i != parts(); ++i) {
+        const list<limiter_waiter>& waiters = part(i).waiters;
+        for (const limiter_waiter* w = waiters.front(); w != nullptr; w = waiters.next(w)) {
+            waiting -= w->left_behind ? 1 : 0;
+        }
     }
     if (waiting != 0 || borrowed_ > abandoned_) {
         std::fprintf(stderr,

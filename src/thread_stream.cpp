@@ -135,6 +135,7 @@ void stream_core::start(loop_state& loop, const promise_base& waiter) {
         tokens_->check_fork();
     }
     job_.limiter_ = tokens_.get();
+    job_.part = wanted_limiter_.part();
     job_.executor_ = own_thread_                        ? &new_threads()
                      : wanted_executor_ != nullptr      ? wanted_executor_
                      : loop.default_executor != nullptr ? loop.default_executor

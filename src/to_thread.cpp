@@ -250,6 +250,7 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
         limiter_ = limiter_ref(l.limiter);
     }
     work.limiter_ = limiter_.core();
+    work.part = limiter_.part();
     if (work.limiter_ != nullptr) {
         work.limiter_->check_fork();
     }

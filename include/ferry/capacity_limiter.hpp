@@ -8,6 +8,7 @@
 #include <ferry/task.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 
 namespace ferry {
@@ -53,6 +54,7 @@ public:
 
 private:
     friend class limiter_ref;
+    friend class limits;
 
     detail::counted<detail::limiter_core> core_;
 };
@@ -105,16 +107,22 @@ public:
 
     bool is_default() const noexcept { return kind_ == kind::standard; }
     friend bool operator==(const limiter_ref& a, const limiter_ref& b) noexcept {
-        return a.kind_ == b.kind_ && a.object_ == b.object_;
+        return a.kind_ == b.kind_ && a.part_ == b.part_ && a.object_ == b.object_;
     }
     detail::limiter_core* core() const noexcept {
         return kind_ == kind::core ? static_cast<detail::limiter_core*>(object_) : nullptr;
     }
+    std::uint16_t part() const noexcept { return part_; }
     bool is_other() const noexcept { return kind_ == kind::other; }
     task<> acquire_other(const void* borrower) const { return acquire_(object_, borrower); }
     void release_other(const void* borrower) const { release_(object_, borrower); }
 
 private:
+    friend class limits;
+
+    limiter_ref(detail::limiter_core& core, std::uint16_t part) noexcept
+        : kind_(kind::core), part_(part), object_(&core) {}
+
     enum class kind : unsigned char { standard, none, core, other };
 
     template <class L>
@@ -127,6 +135,7 @@ private:
     }
 
     kind kind_ = kind::standard;
+    std::uint16_t part_ = 0; // of the limiter's tokens: see limits
     void* object_ = nullptr;
     task<> (*acquire_)(void*, const void*) = nullptr;
     void (*release_)(void*, const void*) = nullptr;

@@ -3,6 +3,7 @@
 #include "engine_support.hpp"
 
 #include <ferry/detail/limiter_core.hpp>
+#include <ferry/executor.hpp>
 
 #include <deque>
 
@@ -97,6 +98,91 @@ TEST(limiter, a_new_total_lends_to_those_who_wait) {
         model::check(core->statistics().borrowed == 0, "all is given back");
         core->release();
     }));
+}
+
+// A job that waits for a token of a part on a thread of its own, and runs there.
+class part_job final : public ferry::job {
+public:
+    part_job(limiter_core& of, std::uint16_t of_part) {
+        limiter_ = &of;
+        part = of_part;
+        executor_ = &wakes_;
+    }
+
+    // True: at once.
+    bool acquire() {
+        list<ferry::job> jobs;
+        list<ferry::job> admitted;
+        jobs.push_back(this);
+        limiter_->admit(jobs, admitted);
+        return admitted.pop_front() != nullptr;
+    }
+    void wait() {
+        while (woken_.load(std::memory_order_acquire) == 0) {
+            futex_wait(woken_, 0);
+        }
+    }
+
+    void fail(std::exception_ptr) noexcept override {}
+
+private:
+    struct waking final : ferry::executor {
+        void submit(ferry::job& j) override {
+            auto& woken = static_cast<part_job&>(j).woken_;
+            woken.store(1, std::memory_order_release);
+            futex_wake_one(woken);
+        }
+        bool try_withdraw(ferry::job&) noexcept override { return false; }
+    };
+
+    static inline waking wakes_;
+    atomic<std::uint32_t> woken_{0};
+};
+
+// One token is reserved for one who cleans up, beside `work` others that have the rest.
+model::result reserved(const model::options& how, int work, int cancelling, std::size_t total) {
+    return model::explore(how, [=] {
+        auto* core = new limiter_core(total);
+        model::name(*core, "limiter");
+        const std::uint16_t clean_up = core->add_part(1, 1, 1);
+        usage in_use;
+        std::vector<std::pair<std::string, std::function<void()>>> threads;
+        threads.emplace_back("clean-up", [&] {
+            part_job me(*core, clean_up);
+            model::check(me.acquire(), "what is reserved is not waited for");
+            core->release_job(me);
+        });
+        for (int i = 0; i < work; ++i) {
+            const bool cancels = i < cancelling;
+            threads.emplace_back("work " + std::to_string(i), [&, cancels] {
+                part_job me(*core, 0);
+                if (!me.acquire()) {
+                    if (cancels && core->withdraw(me)) {
+                        return;
+                    }
+                    me.wait();
+                }
+                in_use.use(static_cast<int>(total) - 1);
+                core->release_job(me);
+            });
+        }
+        model::parallel(threads);
+        const ferry::limiter_statistics s = core->statistics();
+        model::check(s.borrowed == 0 && s.waiting == 0, "all is given back");
+        core->release();
+    });
+}
+
+TEST(limiter, work_leaves_what_is_reserved) {
+    EXPECT_PASSES(reserved({}, 1, 0, 2));
+    EXPECT_PASSES(reserved({.preemptions = 2}, 2, 0, 2));
+    EXPECT_PASSES(reserved({.preemptions = 2}, 2, 1, 2));
+}
+
+TEST(limiter, finds_work_that_takes_what_is_reserved) {
+    EXPECT_FINDS(
+        "never more than there are tokens",
+        reserved({.preemptions = 2, .plants = {"limiter.lends_what_is_reserved"}}, 2, 0, 2));
 }
 
 TEST(limiter, finds_a_withdrawal_that_loses_a_token) {

@@ -10,6 +10,7 @@
 #include <ferry/executor.hpp>
 #include <ferry/from_thread.hpp>
 #include <ferry/future.hpp>
+#include <ferry/limits.hpp>
 #include <ferry/loop_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
@@ -296,6 +297,19 @@ TEST(fork, streams_refuse) {
         EXPECT_EQ(second, 1);
         co_await numbers.close();
     });
+}
+
+TEST(fork, limits_refuse) {
+    std::optional<ferry::limits> l(std::in_place, 2);
+    l->add("one", {.reserved = 1});
+    EXPECT_EQ(in_child([&] {
+                  const bool add = call_throws<forked>([&] { l->add("two"); });
+                  const bool statistics = call_throws<forked>([&] { l->statistics(); });
+                  l.reset(); // does nothing
+                  return add && statistics;
+              }),
+              0);
+    EXPECT_EQ(l->statistics().front().reserved, 1u);
 }
 
 TEST(fork, executors_of_others_refuse) {

@@ -1,10 +1,16 @@
 // The shared state of a limiter (PROTOCOLS: limiter).
 //
 // Under one short lock: how much is lent, and who waits, first come, first served.
-//   admit    borrowed < total and nobody waits: lent; else behind the others
-//   release  gives back, then lends to those in front while borrowed < total
+//   admit    room and nobody waits: lent; else behind the others
+//   release  gives back, then lends to those in front while there is room
 // A waiter that is lent to owns the token from that moment; if it does not want it any more, it
 // releases it again.
+//
+// The tokens have parts, mostly one. Who waits does so for one of them, behind the others there; the
+// parts are served in turn. There is room for a part
+//   with reserved tokens left   borrowed < total
+//   else                        borrowed + what others have reserved and not borrowed < total,
+//                               and the part has not borrowed as many as it may at most
 //
 // A job that waits in from_thread (a call_record says so) runs nothing meanwhile, so its token is
 // free for the jobs that run for it, one at a time:
@@ -19,8 +25,9 @@
 // ahead of all who wait:
 //   lend back  room: lent; else behind the others that return. While somebody returns, no room.
 //
-// What cannot end is refused. A limiter is stuck when it has no room, and each token is held by a
-// job that waits for somebody who waits, here or at another stuck limiter. Only a nested waiter can
+// What cannot end is refused. A part is stuck when there is no room for it, and each token whose
+// return would make room is held by a job that waits for somebody who waits for a stuck part, here
+// or at another limiter. Only a nested waiter can
 // bring that about, so each one that has to wait looks for it. All limiters with such waiters are
 // listed, under one lock of the process, which is taken before theirs.
 #pragma once
@@ -33,8 +40,11 @@
 #include <ferry/statistics.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <memory>
 #include <unordered_map>
+#include <vector>
 
 namespace ferry::detail {
 
@@ -46,6 +56,26 @@ struct token_waiter : limiter_waiter {
     const call_record* lineage = nullptr; // who waits for it on another thread
     // Called without a lock once the token is the waiter's, on the thread that gave it.
     void (*admitted)(token_waiter*) noexcept = nullptr;
+};
+
+struct limiter_part {
+    std::size_t reserved = 0;
+    std::size_t most = std::numeric_limits<std::size_t>::max();
+    double share = 1;         // of the total: at most so many, too
+    std::size_t bound = most; // of both
+    std::size_t borrowed = 0;
+    list<limiter_waiter> waiters;
+    bool named = false; // it belongs to somebody
+    bool stuck = false;
+    std::size_t stuck_holders = 0;
+
+    bool idle() const noexcept { return borrowed == 0 && waiters.empty(); }
+};
+
+struct part_statistics {
+    std::size_t most = 0;
+    std::size_t borrowed = 0;
+    std::size_t waiting = 0;
 };
 
 class limiter_core : public reference_counted<limiter_core> {
@@ -83,6 +113,12 @@ public:
     std::size_t total();
     limiter_statistics statistics();
 
+    // Throws std::invalid_argument when not so much is left to be reserved.
+    std::uint16_t add_part(std::size_t reserved, std::size_t most, double share);
+    // Who has a token of it keeps it; who waits for one, or comes, goes on as if it had no bounds.
+    void remove_part(std::uint16_t part) noexcept;
+    part_statistics statistics_of(std::uint16_t part);
+
     // Jobs that were left behind keep it alive, and may hold tokens when the limiter object goes.
     void abandoned_job_holds() noexcept;
     void abandoned_job_released() noexcept;
@@ -91,9 +127,18 @@ public:
 private:
     ~limiter_core();
 
-    bool has_room() const noexcept { return borrowed_ < total_; }
+    limiter_part& part_of(const limiter_waiter& w) noexcept { return part(w.part); }
+    limiter_part& part(std::size_t number) noexcept {
+        return number == 0 ? common_ : *named_[number - 1];
+    }
+    std::size_t parts() const noexcept { return named_.size() + 1; }
+    bool has_room(const limiter_part& p) const noexcept;
+    void set_bound(limiter_part& p) const noexcept;
+    void reserve(limiter_part& p, std::size_t tokens) noexcept;
+    void borrow_from(limiter_part& p) noexcept;
+    void give_back_to(limiter_part& p) noexcept;
     void lend(const limiter_waiter& to) noexcept {
-        ++borrowed_;
+        borrow_from(part_of(to));
         abandoned_ += to.left_behind ? 1 : 0;
     }
     void lend_to_waiters(list<limiter_waiter>& lucky) noexcept;
@@ -102,7 +147,8 @@ private:
     static void hand(const call_record& from, job& to) noexcept;
     bool hand_down(job& j) noexcept;
     void take_back(job& j, list<limiter_waiter>& lucky) noexcept;
-    std::size_t stuck_holders() noexcept;
+    void count_stuck_holders() noexcept;
+    bool stays_stuck(const limiter_part& p) noexcept;
     bool has_nested_waiters() noexcept;
     static void tell(list<limiter_waiter>& lucky) noexcept;
 
@@ -110,13 +156,15 @@ private:
     std::size_t total_;
     std::size_t borrowed_ = 0;
     std::size_t waiting_ = 0;
-    std::size_t abandoned_ = 0; // of borrowed_
-    list<limiter_waiter> waiters_;
+    std::size_t abandoned_ = 0;       // of borrowed_
+    std::size_t unused_reserved_ = 0; // what is reserved, and not borrowed
+    limiter_part common_;             // for all who name none
+    std::vector<std::unique_ptr<limiter_part>> named_;
+    std::size_t turn_ = 0;           // the part that is looked at next
     list<limiter_waiter> returning_; // jobs that had a token before; not counted in waiting_
     std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
     limiter_core* next_nested_ = nullptr;             // under the lock of the list, like the rest
     bool listed_ = false;
-    bool stuck_ = false;
     fork_mark mark_;
 };
 
