@@ -16,6 +16,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <future>
 #include <system_error>
@@ -364,6 +365,35 @@ void channel_to_thread(const bench::options& options) {
     pass_items(options, send_items, receive_for_ever);
 }
 
+// ---- a stream: a thread sends integers to a task ---------------------------------------------------
+
+void send_integers(shared_channel& items, int end) {
+    for (int i = 0; i < end; ++i) {
+        if (!items.try_send(boost::system::error_code(), i)) {
+            items.async_send(boost::system::error_code(), i, asio::use_future).get();
+        }
+    }
+}
+
+task receive_integers(shared_channel& items, bench::stream_arrivals& arrivals) {
+    while (!arrivals.complete()) {
+        const int item = co_await items.async_receive(asio::deferred);
+        arrivals.add(item);
+    }
+}
+
+// `options.pool` items in between.
+void stream(const bench::options& options) {
+    shore here(1);
+    bench::stream_arrivals arrivals(
+        std::min(bench::stream_items(options.pool), bench::slow_stream_items));
+    shared_channel items(here.io, static_cast<std::size_t>(options.pool));
+    std::thread thread([&] { send_integers(items, arrivals.all()); });
+    here.run(receive_integers(items, arrivals));
+    thread.join();
+    arrivals.print(options);
+}
+
 // ---- structured concurrency ----------------------------------------------------------------------
 
 using asio::experimental::awaitable_operators::operator&&;
@@ -520,6 +550,7 @@ int main(int argc, char** argv) {
                                {"portal_spawn", portal_spawn},
                                {"channel_to_loop", channel_to_loop},
                                {"channel_to_thread", channel_to_thread},
+                               {"stream", stream},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

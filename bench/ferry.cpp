@@ -13,6 +13,7 @@
 #include <ferry/on_thread.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/thread_stream.hpp>
 #include <ferry/to_thread.hpp>
 #include <ferry/when_all.hpp>
 
@@ -28,6 +29,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ranges>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -330,6 +332,37 @@ void channel_to_thread(const bench::options& options) {
     bench::print_window(options, options.pool, window);
 }
 
+auto integers(int end) {
+    return std::views::iota(0, end);
+}
+
+auto stream_of_integers(const bench::options& options, int end) {
+    return ferry::iterate_in_thread({.max_size = static_cast<std::size_t>(options.pool)}, integers,
+                                    end);
+}
+
+// `options.pool` items in between.
+void stream(const bench::options& options) {
+    bench::stream_arrivals arrivals(bench::stream_items(options.pool));
+    run(1, [&]() -> task<> {
+        auto items = stream_of_integers(options, arrivals.all());
+        while (const auto item = co_await items.next()) arrivals.add(*item);
+    });
+    arrivals.print(options);
+}
+
+void stream_batch(const bench::options& options) {
+    bench::stream_arrivals arrivals(bench::stream_items(options.pool));
+    run(1, [&]() -> task<> {
+        auto items = stream_of_integers(options, arrivals.all());
+        while (!arrivals.complete()) {
+            const auto batch = co_await items.next_batch();
+            for (const int item : batch) arrivals.add(item);
+        }
+    });
+    arrivals.print(options);
+}
+
 void spawn(const bench::options& options) {
     run(1, [&]() -> task<> {
         const int batches = options.spawn_count() / bench::spawn_batch;
@@ -451,6 +484,8 @@ int main(int argc, char** argv) {
                                {"portal_spawn", portal_spawn},
                                {"channel_to_loop", channel_to_loop},
                                {"channel_to_thread", channel_to_thread},
+                               {"stream", stream},
+                               {"stream_batch", stream_batch},
                                {"spawn", spawn},
                                {"scope", scope},
                                {"task_group", group},

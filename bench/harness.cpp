@@ -207,6 +207,16 @@ std::int64_t latencies::percentile(double percent) const {
     return sorted[std::min(index, sorted.size() - 1)];
 }
 
+void stream_arrivals::print(const options& options) const {
+    if (!complete()) out_of_order(-1);
+    row(options.case_name, options.pool).cost(counted_, spent_).print();
+}
+
+void stream_arrivals::out_of_order(int item) const noexcept {
+    std::fprintf(stderr, "bench: the stream gave %d, and not %d\n", item, next_);
+    std::_Exit(1);
+}
+
 window::window(const options& options, int check_every, bool time_each)
     : check_every_(check_every), time_each_(time_each), warm_up_time_(options.warm_up_time()),
       measured_time_(options.measured_time()), latency_(time_each ? 1 << 20 : 0) {}

@@ -46,6 +46,12 @@ inline constexpr int spawn_batch = 1000;
 
 inline constexpr std::size_t channel_room = 256; // items in between
 
+// stream: how many integers. Where the bound is small each costs a wake-up or two.
+constexpr int stream_items(int bound) {
+    return bound >= 1024 ? 5'000'000 : bound >= 16 ? 500'000 : 20'000;
+}
+inline constexpr int slow_stream_items = 200'000; // at most, where each takes microseconds anyway
+
 inline constexpr int structured_count = 200'000; // scope, when_all: operations
 inline constexpr int waiting_tasks = 1000;       // event: woken by one set; mutex: that want it
 
@@ -103,6 +109,32 @@ public:
 
 private:
     std::vector<std::int64_t> values_;
+};
+
+// What comes out of a stream of the integers from 0, as many as `all()`: a warm-up of a tenth, and
+// the items that are counted. None may be missing, doubled or out of order.
+class stream_arrivals {
+public:
+    explicit stream_arrivals(int counted) noexcept : counted_(counted), warm_up_(counted / 10) {}
+
+    int all() const noexcept { return warm_up_ + counted_; }
+    bool complete() const noexcept { return next_ == all(); }
+
+    void add(int item) noexcept {
+        if (item != next_) out_of_order(item);
+        if (++next_ == warm_up_) start_ = reading::now();
+        if (next_ == all()) spent_ = reading::now() - start_;
+    }
+    void print(const options& options) const;
+
+private:
+    [[noreturn]] void out_of_order(int item) const noexcept;
+
+    int counted_;
+    int warm_up_;
+    int next_ = 0;
+    reading start_;
+    reading spent_;
 };
 
 // Decides how long a case goes on, and measures it. Whoever starts an operation asks `next()`
