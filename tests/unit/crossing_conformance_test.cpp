@@ -323,6 +323,16 @@ struct resume_on : gated {
     }
 };
 
+struct resume_home : subject {
+    static constexpr const char* name = "resume_home()";
+    static constexpr expectation expected = {outcome::stops, outcome::not_applicable,
+                                             outcome::not_applicable, outcome::not_applicable};
+    static constexpr const char* note = "waits for its loop's turn only, and goes on then";
+    static constexpr bool waits_for_complete = false;
+    auto start() { return ferry::resume_home(); }
+    task<> complete() { co_return; }
+};
+
 // --- streams ---
 
 ferry::generator<int> behind_gate(std::shared_ptr<gate> g, bool one_first) {
@@ -499,7 +509,7 @@ struct channel_from_a_thread : empty_channel {
 
 using all = testing::Types<to_thread, to_thread_queued, to_thread_abandonable, to_new_thread,
                            limiter_acquire, pool_run, pool_shutdown, executor_shutdown, pool_map,
-                           on_thread, on_thread_that_waits, resume_on, stream_next,
+                           on_thread, on_thread_that_waits, resume_on, resume_home, stream_next,
                            stream_next_batch, stream_close, future_await, sleep_until_stopped,
                            loop_thread_run, full_channel, empty_channel, channel_from_a_thread>;
 
