@@ -65,6 +65,13 @@ ferry::task<> feed_white_noise() {
     co_await pooled.close();
     co_await pool.shutdown();
     std::puts("the pool is shut down");
+
+    // On a thread of its own, which is no pool's.
+    const auto read_separately = ferry::threaded_iterable_separate({.max_size = 2}, urandom_reader);
+    co_await ferry::with(read_separately(), [](auto& stream) -> ferry::task<> {
+        const auto c = co_await stream.next();
+        std::printf("%zu bytes from a thread of its own\n", c->size());
+    });
 }
 
 int main() {
