@@ -1,5 +1,6 @@
 #include <ferry/detail/worker_set.hpp>
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/recycler.hpp>
 #include <ferry/detail/spin.hpp>
 #include <ferry/errors.hpp>
@@ -287,19 +288,28 @@ void worker_set::submit(job& j) {
     }
     enqueue(j, queue_time());
     const hand_over what = choose();
+    const bool refused = j.lineage_ != nullptr && j.queued_ && is_stuck();
+    if (refused) {
+        take_out(j);
+    }
     lock_.unlock();
     wake_or_start(what);
+    if (refused) {
+        throw would_deadlock("all threads of the pool run jobs that wait, in from_thread, for this "
+                             "job or for others that wait for a thread of the pool; give nested "
+                             "jobs another executor, or the pool more threads");
+    }
 }
 
 void worker_set::submit_chain(list<job>& jobs) {
-    job* const only = jobs.front();
-    if (only != nullptr && jobs.next(only) == nullptr) {
-        only->detail::link::unlink();
-        try {
-            submit(*only);
-        } catch (...) {
-            jobs.push_front(only);
-            throw;
+    if (is_for_one_by_one(jobs)) {
+        while (job* j = jobs.pop_front()) {
+            try {
+                submit(*j);
+            } catch (...) {
+                jobs.push_front(j);
+                throw;
+            }
         }
         return;
     }
@@ -317,15 +327,56 @@ void worker_set::submit_chain(list<job>& jobs) {
     wake_or_start(what);
 }
 
+// One job, or one that may have to be refused.
+bool worker_set::is_for_one_by_one(const list<job>& jobs) const noexcept {
+    const job* const first = jobs.front();
+    if (first != nullptr && jobs.next(first) == nullptr) {
+        return true;
+    }
+    for (const job* j = limits_ != nullptr ? first : nullptr; j != nullptr; j = jobs.next(j)) {
+        if (j->lineage_ != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Whether each thread there may be runs a job that waits for one that is queued here. Who waits for
+// what is queued, waits still.
+bool worker_set::is_stuck() const noexcept {
+    if (threads_ < most_threads() || idle_ != nullptr || searching_ ||
+        spinner_.load(std::memory_order_relaxed) != nullptr) {
+        return false;
+    }
+    try {
+        std::vector<const job*> waiting;
+        for (const job* j = queue_.front(); j != nullptr; j = queue_.next(j)) {
+            for (const call_record* r = j->lineage_; r != nullptr; r = r->parent) {
+                if (r->by != nullptr && r->by->executor_ == j->executor_ &&
+                    std::find(waiting.begin(), waiting.end(), r->by) == waiting.end()) {
+                    waiting.push_back(r->by);
+                }
+            }
+        }
+        return waiting.size() >= threads_;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
 bool worker_set::try_withdraw(job& j) noexcept {
     const std::lock_guard guard(lock_);
     if (!j.queued_) {
         return false;
     }
+    take_out(j);
+    return true;
+}
+
+void worker_set::take_out(job& j) noexcept {
     j.queued_ = false;
     j.detail::link::unlink();
     queue_size_.store(queue_size_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    return true;
 }
 
 // Only a pool tells what is queued; the cache saves the look at the clock.

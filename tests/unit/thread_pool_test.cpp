@@ -2,10 +2,13 @@
 
 #include <ferry/cancel_scope.hpp>
 #include <ferry/errors.hpp>
+#include <ferry/from_thread.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
 #include <ferry/to_thread.hpp>
+#include <ferry/when_all.hpp>
 
 #include "support/crossing.hpp"
 
@@ -14,6 +17,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <optional>
@@ -680,6 +684,91 @@ TEST(thread_pool, statistics_and_running_jobs_while_it_works) {
         });
         co_await until([&] { return pool.running_jobs().empty(); });
         EXPECT_EQ(pool.statistics().jobs_run, 3u);
+    });
+}
+
+// --- jobs that wait for jobs of the same pool ---
+
+int nested(thread_pool& pool, int depth) {
+    if (depth == 0) {
+        return 0;
+    }
+    return 1 + ferry::from_thread([&pool, depth]() -> task<int> {
+               co_return co_await pool.run(nested, std::ref(pool), depth - 1);
+           });
+}
+
+TEST(thread_pool, a_job_that_would_wait_for_its_own_thread_is_refused) {
+    run([]() -> task<> {
+        thread_pool one(1);
+        EXPECT_TRUE(co_await throws<would_deadlock>(one.run(nested, std::ref(one), 1)));
+        thread_pool three(3);
+        const int depth = co_await three.run(nested, std::ref(three), 2);
+        EXPECT_EQ(depth, 2);
+        EXPECT_TRUE(co_await throws<would_deadlock>(three.run(nested, std::ref(three), 3)));
+        co_await three.run([] {}); // it works as before
+        EXPECT_EQ(three.statistics().queued, 0u);
+    });
+}
+
+TEST(thread_pool, so_are_abandonable_ones_blocks_and_one_of_several) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        const auto refused = [&](auto what) {
+            return pool.run([&pool, what] {
+                return ferry::from_thread(
+                    [&]() -> task<bool> { return throws<would_deadlock>(what(pool)); });
+            });
+        };
+        const bool abandonable = co_await refused(
+            [](thread_pool& p) { return to_thread({.executor = &p}, abandon_on_cancel, +[] {}); });
+        EXPECT_TRUE(abandonable);
+        const bool block = co_await refused([](thread_pool& p) {
+            return ferry::on_thread({.executor = &p}, +[]() -> task<> { co_return; });
+        });
+        EXPECT_TRUE(block);
+        const bool several = co_await refused([](thread_pool& p) {
+            return ferry::when_all(p.run(+[] {}), p.run(+[] {}), ferry::yield());
+        });
+        EXPECT_TRUE(several);
+        EXPECT_EQ(pool.statistics().queued, 0u);
+    });
+}
+
+TEST(thread_pool, jobs_that_wait_for_each_others_threads_are_refused_and_the_rest_goes_on) {
+    run([]() -> task<> {
+        thread_pool pool(2);
+        std::latch both(2);
+        std::atomic<int> refused{0};
+        std::atomic<int> ran{0};
+        const auto job = [&] {
+            both.arrive_and_wait(); // both threads are taken
+            try {
+                ferry::from_thread([&]() -> task<> { co_await pool.run([&] { ++ran; }); });
+            } catch (const would_deadlock&) {
+                ++refused;
+            }
+        };
+        co_await ferry::when_all(pool.run(job), pool.run(job));
+        EXPECT_GE(refused, 1);
+        EXPECT_EQ(refused + ran, 2);
+    });
+}
+
+TEST(thread_pool, a_job_that_waits_for_a_thread_that_will_be_free_is_not_refused) {
+    run([]() -> task<> {
+        thread_pool pool(2);
+        blocker busy;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { co_await pool.run(std::ref(busy)); });
+            co_await opened(busy.started);
+            group.start_soon([&]() -> task<> {
+                const int depth = co_await pool.run(nested, std::ref(pool), 1);
+                EXPECT_EQ(depth, 1);
+            });
+            co_await until([&] { return pool.statistics().queued == 1; });
+            busy.go_on.open();
+        });
     });
 }
 

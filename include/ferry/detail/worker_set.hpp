@@ -21,6 +21,10 @@
 // and the loop, which looks every few microseconds, calls more as soon as it stalls, or before it
 // sleeps. (Something queued and a worker to be had means that one is searching, or that a loop
 // which is awake attends.)
+//
+// A bounded set is stuck when each of its threads runs a job that waits, in from_thread, for a job that
+// is queued in it. Only a job with a lineage (call_record.hpp) can bring that about, so each one that is
+// queued has a look, and is refused.
 #pragma once
 
 #include <ferry/detail/counters.hpp>
@@ -111,6 +115,8 @@ private:
     std::int64_t queue_time() const noexcept;
     void add_running(std::vector<running_job>& out) const;
     job* dequeue() noexcept;
+    void take_out(job& j) noexcept;
+    bool is_stuck() const noexcept;
     hand_over choose() noexcept;
     void give(worker& w, job* j) noexcept;
     void pop_idle(worker& w) noexcept;
@@ -121,6 +127,7 @@ private:
     void start(job* first) noexcept;
     void start_failed(job* first, int error) noexcept;
     void leave() noexcept;
+    bool is_for_one_by_one(const list<job>& jobs) const noexcept;
     [[noreturn]] void throw_closed() const;
     void last_has_left() noexcept;
     std::size_t most_threads() const noexcept;
