@@ -52,7 +52,8 @@ ferry::limit_statistics figures(const limits& of, std::string_view name) {
 // Jobs that run until they are let go.
 class holders {
 public:
-    explicit holders(ferry::task_group& group) : group_(&group) {}
+    // They end with the group, which this outlives.
+    void run_in(ferry::task_group& group) { group_ = &group; }
 
     void start(limiter_ref limiter) {
         held_job& job = jobs_.emplace_back();
@@ -83,14 +84,15 @@ private:
         co_await to_thread({.limiter = limiter}, [&job] { job.run(); });
     }
 
-    ferry::task_group* group_;
+    ferry::task_group* group_ = nullptr;
     std::deque<held_job> jobs_;
 };
 
 template <class Body>
 task<> with_holders(Body body) {
+    holders jobs;
     co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
-        holders jobs(group);
+        jobs.run_in(group);
         co_await body(jobs);
         jobs.let_all_go();
     });
