@@ -107,13 +107,14 @@ private:
 ///     auto all = rows(c);
 ///     while (auto row = co_await all.next()) use(*row);
 ///
-/// Lazy: it runs while its next value is awaited, as part of the task that awaits it: in its scopes,
-/// on its loop, with its context. T may be any value (a yielded lvalue is copied, an rvalue is moved),
-/// or a reference. Not while it is awaited it may be moved, go to another task of any loop, or be destroyed, on
-/// any thread: its destructors run where it is suspended. What it awaits in its clean-up it hands to an
-/// `async_exit_stack` that it was given, since destructors cannot await. It is no range: `next()` is
-/// awaited. For a range that blocks there is iterate_in_thread. Semantics: Python's asynchronous
-/// generators, with an end for each stop (no `GeneratorExit` to catch).
+/// Lazy: it runs while its next value is awaited, as part of the task that awaits it: in its
+/// scopes, on its loop, with its context. T may be any value (a yielded lvalue is copied, an rvalue
+/// is moved) or a reference. Between two values it may be moved, be used by another task or loop,
+/// and be destroyed, on any thread; what is on its stack is destroyed there. Destructors cannot
+/// await: what has to be awaited in the end goes to an `async_exit_stack` that the generator is
+/// given. It is no range, as `next()` is awaited; for a range that blocks there is iterate_in_thread.
+/// Semantics: Python's asynchronous generators, but that a stop ends them like any frame, and there
+/// is no GeneratorExit to catch.
 template <class T>
 class [[nodiscard]] async_generator {
     static_assert(!std::is_void_v<T>, "an async_generator gives values");
@@ -123,7 +124,7 @@ public:
     class next_operation;
 
     using value_type = std::remove_cvref_t<T>;
-    /// What `next()` gives: a `std::optional`, or a pointer for references. Empty or null at the end.
+    /// What `next()` gives: a `std::optional`, for references a pointer. Empty or null at the end.
     using item = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
                                     std::optional<value_type>>;
 
@@ -132,11 +133,11 @@ public:
     async_generator& operator=(async_generator&&) noexcept = default;
 
     /// Awaits the next value; empty at the end, and again after it. What a reference refers to is
-    /// there until the next call. A checkpoint; cancelled before it, nothing happens; cancelled while
-    /// it runs, the generator ends, as any frame does in a stop. Throws what it threw, of any type,
-    /// once, and it has ended then. Throws `closed_channel` after `close()`, and after a stop has
-    /// ended it; `error` when its next value is awaited already, as by itself; `broken_await` when
-    /// it was moved from. The loop's thread of the task that awaits; allocates nothing.
+    /// there until the next call. A checkpoint: cancelled before it runs, the generator stays as it
+    /// was; cancelled while it runs, it ends. Throws what the coroutine threw, of any type, once: it
+    /// has ended then. Throws `closed_channel` after `close()` or after a stop has ended it, `error`
+    /// when its next value is awaited already, `broken_await` when it was moved from. Allocates
+    /// nothing.
     next_operation next() noexcept { return next_operation(core_); }
 
     /// Ends it where it is suspended. Throws `error` while its next value is awaited. Not a

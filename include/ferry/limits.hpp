@@ -14,17 +14,16 @@ namespace ferry {
 
 /// How many of a limiter's tokens the jobs of one name use.
 struct limit_options {
-    std::size_t reserved = 0;     ///< these are used by no others, and so never waited for
+    std::size_t reserved = 0;     ///< these no other jobs use
     std::size_t most = unlimited; ///< not more than so many at once
-    double share = 1; ///< the same, as a part of the total, whatever that is; at least one token
+    double share = 1;             ///< the same, as a part of the total; at least one token
 };
 
 struct limit_statistics {
     std::string name;
     std::size_t reserved = 0;
-    std::size_t most = 0; ///< of `most`, `share` and the limiter's total the least
-    std::size_t borrowed =
-        0; ///< not those of jobs that run with the token of one that waits for them
+    std::size_t most = 0;     ///< of `most`, `share` and the limiter's total the least
+    std::size_t borrowed = 0; ///< but for tokens of jobs that wait in from_thread, lent to others
     std::size_t waiting = 0;
 };
 
@@ -56,8 +55,7 @@ public:
     /// The same for one that was added. Throws std::out_of_range.
     limiter_ref get(std::string_view name) const;
 
-    /// The limiter: its total may be changed. When it falls below what is reserved, the names wait for
-    /// each other.
+    /// The limiter. Its total may be changed; below what is reserved, the names wait for each other.
     capacity_limiter& limiter() const noexcept;
 
     /// In the order in which they were added. Throws `forked`.
@@ -71,8 +69,8 @@ private:
 /// Those of the current task; strict.
 extern context_var<limits> task_limits;
 
-/// `task_limits.get().get(name)`. Throws `no_context_value` when the task has none, std::out_of_range
-/// when they have no such name.
+/// `task_limits.get().get(name)`. Throws `no_context_value` when the task has none,
+/// std::out_of_range when they have no such name.
 limiter_ref limit(std::string_view name);
 
 } // namespace ferry

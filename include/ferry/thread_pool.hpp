@@ -39,8 +39,8 @@ struct shutdown_options {
 /// what is queued and waits, for abandoned jobs too; on a running loop's thread it does not block:
 /// it drops what is queued, and the loop's run waits for the rest. Destroyed by one of its own jobs
 /// it drops what is queued, and its threads end by themselves. A job that would wait for ever,
-/// since all threads run jobs that wait for it, in from_thread, or for others like it, is refused with
-/// `would_deadlock`.
+/// since all threads run jobs that wait for it, in from_thread, or for others like it, is refused
+/// with `would_deadlock`.
 class thread_pool final : public executor {
 public:
     /// Throws std::invalid_argument when `threads` is 0.

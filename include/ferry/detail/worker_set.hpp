@@ -22,9 +22,9 @@
 // sleeps. (Something queued and a worker to be had means that one is searching, or that a loop
 // which is awake attends.)
 //
-// A bounded set is stuck when each of its threads runs a job that waits, in from_thread, for a job that
-// is queued in it. Only a job with a lineage (call_record.hpp) can bring that about, so each one that is
-// queued has a look, and is refused.
+// A bounded set is stuck when each of its threads runs a job that waits, in from_thread, for a job
+// that is queued in it. Only a job with a lineage (call_record.hpp) can bring that about, so each
+// one that is queued has a look, and is refused.
 #pragma once
 
 #include <ferry/detail/counters.hpp>
