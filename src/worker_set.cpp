@@ -286,9 +286,10 @@ void worker_set::submit(job& j) {
         lock_.unlock();
         throw_closed();
     }
+    const bool may_be_stuck = limits_ != nullptr && j.lineage_ != nullptr;
     enqueue(j, queue_time());
-    const hand_over what = choose();
-    const bool refused = j.lineage_ != nullptr && j.queued_ && is_stuck();
+    const hand_over what = choose(); // j may be gone now, unless nobody is free
+    const bool refused = may_be_stuck && threads_ == most_threads() && all_wait();
     if (refused) {
         take_out(j);
     }
@@ -303,14 +304,7 @@ void worker_set::submit(job& j) {
 
 void worker_set::submit_chain(list<job>& jobs) {
     if (is_for_one_by_one(jobs)) {
-        while (job* j = jobs.pop_front()) {
-            try {
-                submit(*j);
-            } catch (...) {
-                jobs.push_front(j);
-                throw;
-            }
-        }
+        executor::submit_chain(jobs);
         return;
     }
     lock_.lock();
@@ -341,11 +335,10 @@ bool worker_set::is_for_one_by_one(const list<job>& jobs) const noexcept {
     return false;
 }
 
-// Whether each thread there may be runs a job that waits for one that is queued here. Who waits for
+// Whether each thread that there is runs a job that waits for one that is queued here. Who waits for
 // what is queued, waits still.
-bool worker_set::is_stuck() const noexcept {
-    if (threads_ < most_threads() || idle_ != nullptr || searching_ ||
-        spinner_.load(std::memory_order_relaxed) != nullptr) {
+bool worker_set::all_wait() const noexcept {
+    if (idle_ != nullptr || searching_ || spinner_.load(std::memory_order_relaxed) != nullptr) {
         return false;
     }
     try {
@@ -478,7 +471,8 @@ void worker_set::start(job* first) noexcept {
     }
 }
 
-// With other workers alive the job waits for one of them. Without, nothing that is queued can run.
+// With other workers alive the job waits for one of them, unless they wait for it. Without, nothing
+// that is queued can run.
 void worker_set::start_failed(job* first, int error) noexcept {
     list<job> hopeless;
     hand_over what;
@@ -492,7 +486,10 @@ void worker_set::start_failed(job* first, int error) noexcept {
         queue_.push_front(first);
         queue_size_.store(queue_size_.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
-        if (idle_ != nullptr || spinner_.load(std::memory_order_relaxed) != nullptr) {
+        if (first->lineage_ != nullptr && all_wait()) { // no thread will be free for it
+            take_out(*first);
+            hopeless.push_back(first);
+        } else if (idle_ != nullptr || spinner_.load(std::memory_order_relaxed) != nullptr) {
             what = choose(); // they may have parked meanwhile
         }
     } else {

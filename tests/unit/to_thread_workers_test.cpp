@@ -1,6 +1,7 @@
 #include <ferry/to_thread.hpp>
 
 #include <ferry/cancel_scope.hpp>
+#include <ferry/from_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/statistics.hpp>
 #include <ferry/task_group.hpp>
@@ -219,6 +220,21 @@ TEST(workers, queued_jobs_run_on_a_worker_that_lives_when_no_other_can_be_starte
         });
         failing_threads = 0;
         EXPECT_EQ(ran, 10);
+    });
+}
+
+TEST(workers, a_job_that_the_only_worker_waits_for_fails_when_no_other_can_be_started) {
+    run([]() -> task<> {
+        thread_pool pool(8);
+        failing_threads = 0;
+        const bool threw = co_await pool.run([&] {
+            failing_threads = 1000;
+            return ferry::from_thread(
+                [&]() -> task<bool> { return throws<std::system_error>(pool.run([] {})); });
+        });
+        failing_threads = 0;
+        EXPECT_TRUE(threw);
+        EXPECT_EQ(pool.statistics().queued, 0u);
     });
 }
 

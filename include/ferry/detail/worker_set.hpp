@@ -22,9 +22,10 @@
 // sleeps. (Something queued and a worker to be had means that one is searching, or that a loop
 // which is awake attends.)
 //
-// A bounded set is stuck when each of its threads runs a job that waits, in from_thread, for a job
-// that is queued in it. Only a job with a lineage (call_record.hpp) can bring that about, so each
-// one that is queued has a look, and is refused.
+// A set is stuck when it can have no more threads, and each one that there is runs a job that waits,
+// in from_thread, for a job that is queued in it. Only a job with a lineage (call_record.hpp) can
+// bring that about, so each one that is queued has a look, and is refused; so does one for which no
+// thread could be started.
 #pragma once
 
 #include <ferry/detail/counters.hpp>
@@ -116,7 +117,7 @@ private:
     void add_running(std::vector<running_job>& out) const;
     job* dequeue() noexcept;
     void take_out(job& j) noexcept;
-    bool is_stuck() const noexcept;
+    bool all_wait() const noexcept;
     hand_over choose() noexcept;
     void give(worker& w, job* j) noexcept;
     void pop_idle(worker& w) noexcept;
