@@ -16,11 +16,24 @@
 namespace ferry::detail {
 
 bool limiter_core::has_room(const limiter_part& p) const noexcept {
-    if (p.borrowed < p.reserved) {
-        return borrowed_ < total_;
+    if (p.borrowed >= p.bound) {
+        return false;
     }
-    const std::size_t kept = FERRY_PLANTED("limiter.lends_what_is_reserved") ? 0 : unused_reserved_;
-    return p.borrowed < p.bound && borrowed_ + kept < total_;
+    const bool own = p.borrowed < p.reserved || FERRY_PLANTED("limiter.lends_what_is_reserved");
+    return borrowed_ + (own ? 0 : unused_reserved_) < total_;
+}
+
+template <class F>
+bool limiter_core::any_waiter(F f) {
+    for (std::size_t i = 0; i != parts(); ++i) {
+        limiter_part& p = part(i);
+        for (limiter_waiter* w = p.waiters.front(); w != nullptr; w = p.waiters.next(w)) {
+            if (f(*w, p)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 void limiter_core::borrow_from(limiter_part& p) noexcept {
@@ -126,6 +139,13 @@ const call_record* lineage_of(const limiter_waiter& w) noexcept {
                     : static_cast<const token_waiter&>(w).lineage;
 }
 
+bool stands_in(const call_record& what, const call_record* lineage) noexcept {
+    while (lineage != nullptr && lineage != &what) {
+        lineage = lineage->parent;
+    }
+    return lineage != nullptr;
+}
+
 // The limiters that somebody nested waits for; some may have none any more.
 constinit futex_mutex nested_lock;
 constinit limiter_core* nested_first = nullptr;
@@ -166,22 +186,16 @@ void limiter_core::take_back(job& j, list<limiter_waiter>& lucky) noexcept {
     if (!FERRY_PLANTED("limiter.forgets_whom_it_lent_to")) {
         lender->lent_to = nullptr;
     }
-    for (std::size_t i = 0; i != parts(); ++i) {
-        list<limiter_waiter>& waiters = part(i).waiters;
-        for (limiter_waiter* w = waiters.front(); w != nullptr; w = waiters.next(w)) {
-            if (!w->is_job || static_cast<job*>(w)->abandonable_) {
-                continue;
-            }
-            for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
-                if (r == lender && lends(*r)) {
-                    stop_waiting(*w);
-                    hand(*lender, static_cast<job&>(*w));
-                    lucky.push_back(w);
-                    return;
-                }
-            }
+    any_waiter([&](limiter_waiter& w, limiter_part&) {
+        if (!w.is_job || static_cast<job&>(w).abandonable_ || !lends(*lender) ||
+            !stands_in(*lender, lineage_of(w))) {
+            return false;
         }
-    }
+        stop_waiting(w);
+        hand(*lender, static_cast<job&>(w));
+        lucky.push_back(&w);
+        return true;
+    });
 }
 
 // How many jobs that hold a token here, and did not lend it, wait for somebody who waits for a stuck
@@ -191,19 +205,18 @@ void limiter_core::count_stuck_holders() noexcept {
     for (std::size_t i = 0; i != parts(); ++i) {
         part(i).stuck_holders = 0;
     }
-    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
-        for (std::size_t i = 0; i != c->parts(); ++i) {
-            list<limiter_waiter>& waiters = c->part(i).waiters;
-            for (limiter_waiter* w = c->part(i).stuck ? waiters.front() : nullptr; w != nullptr;
-                 w = waiters.next(w)) {
-                for (const call_record* r = lineage_of(*w); r != nullptr; r = r->parent) {
-                    if (lends(*r) && r->mark != mark) {
-                        r->mark = mark;
-                        ++part_of(*r->by).stuck_holders;
-                    }
-                }
+    const auto count = [&](limiter_waiter& w, limiter_part& p) {
+        for (const call_record* r = p.stuck ? lineage_of(w) : nullptr; r != nullptr;
+             r = r->parent) {
+            if (lends(*r) && r->mark != mark) {
+                r->mark = mark;
+                ++part_of(*r->by).stuck_holders;
             }
         }
+        return false;
+    };
+    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
+        c->any_waiter(count);
     }
 }
 
@@ -218,18 +231,6 @@ bool limiter_core::stays_stuck(const limiter_part& p) noexcept {
         }
     }
     return true;
-}
-
-bool limiter_core::has_nested_waiters() noexcept {
-    for (std::size_t i = 0; i != parts(); ++i) {
-        list<limiter_waiter>& waiters = part(i).waiters;
-        for (limiter_waiter* w = waiters.front(); w != nullptr; w = waiters.next(w)) {
-            if (lineage_of(*w) != nullptr) {
-                return true;
-            }
-        }
-    }
-    return false;
 }
 
 bool limiter_core::refuse_if_stuck(limiter_waiter& w) noexcept {
@@ -264,7 +265,8 @@ bool limiter_core::refuse_if_stuck(limiter_waiter& w) noexcept {
     }
     for (limiter_core** c = &nested_first; *c != nullptr;) {
         limiter_core& here = **c;
-        here.listed_ = here.has_nested_waiters();
+        here.listed_ = here.any_waiter(
+            [](const limiter_waiter& each, limiter_part&) { return lineage_of(each) != nullptr; });
         if (here.listed_) {
             c = &here.next_nested_;
         } else {
@@ -395,7 +397,7 @@ void limiter_core::set_total(std::size_t total) {
         const std::lock_guard guard(lock_);
         total_ = total;
         for (std::size_t i = 0; i != parts(); ++i) {
-            set_bound(part(i));
+            set_bounds(part(i));
         }
         lend_to_waiters(lucky);
     }
@@ -404,27 +406,23 @@ void limiter_core::set_total(std::size_t total) {
 
 // --- parts ---
 
-void limiter_core::set_bound(limiter_part& p) const noexcept {
+void limiter_core::set_bounds(limiter_part& p) noexcept {
     p.bound = p.most;
-    if (p.share < 1 && total_ != std::numeric_limits<std::size_t>::max()) {
-        const double part = p.share * static_cast<double>(total_);
-        p.bound = std::min(p.most, std::max<std::size_t>(1, static_cast<std::size_t>(part)));
+    if (p.share < 1 && total_ != limiter_part::all) {
+        const auto part = static_cast<std::size_t>(p.share * static_cast<double>(total_));
+        p.bound = std::min(p.most, std::max<std::size_t>(1, part));
     }
+    unused_reserved_ -= p.unused_reserved();
+    p.reserved = std::min(p.asked, p.bound);
+    unused_reserved_ += p.unused_reserved();
 }
 
-// What was reserved for it before is not any more.
-void limiter_core::reserve(limiter_part& p, std::size_t tokens) noexcept {
-    unused_reserved_ -= p.reserved - std::min(p.reserved, p.borrowed);
-    p.reserved = tokens;
-    unused_reserved_ += p.reserved - std::min(p.reserved, p.borrowed);
-}
-
-std::uint16_t limiter_core::add_part(std::size_t reserved, std::size_t most, double share) {
+std::uint32_t limiter_core::add_part(std::size_t reserved, std::size_t most, double share) {
     check_fork();
     const std::lock_guard guard(lock_);
     std::size_t left = total_;
     for (const auto& p : named_) {
-        left -= std::min(left, p->reserved);
+        left -= std::min(left, p->asked);
     }
     if (reserved > left) {
         throw std::invalid_argument("limits: not so many tokens of the limiter are left to be "
@@ -434,22 +432,23 @@ std::uint16_t limiter_core::add_part(std::size_t reserved, std::size_t most, dou
     while (place != named_.size() && (named_[place]->named || !named_[place]->idle())) {
         ++place;
     }
-    if (place == std::numeric_limits<std::uint16_t>::max()) {
-        throw std::length_error("limits: a limiter has at most 65535 names");
-    }
     if (place == named_.size()) {
         named_.push_back(std::make_unique<limiter_part>());
     }
     limiter_part& p = *named_[place];
-    p.named = true;
     p.most = most;
     p.share = share;
-    set_bound(p);
-    reserve(p, reserved);
-    return static_cast<std::uint16_t>(place + 1);
+    set_bounds(p);
+    if (reserved > p.bound) {
+        throw std::invalid_argument("limits: more tokens would be reserved than may be used");
+    }
+    p.named = true;
+    p.asked = reserved;
+    set_bounds(p);
+    return static_cast<std::uint32_t>(place + 1);
 }
 
-void limiter_core::remove_part(std::uint16_t number) noexcept {
+void limiter_core::remove_part(std::uint32_t number) noexcept {
     if (mark_.foreign()) {
         return;
     }
@@ -458,20 +457,21 @@ void limiter_core::remove_part(std::uint16_t number) noexcept {
         const std::lock_guard guard(lock_);
         limiter_part& p = part(number);
         p.named = false;
-        p.most = std::numeric_limits<std::size_t>::max();
+        p.asked = 0;
+        p.most = limiter_part::all;
         p.share = 1;
-        set_bound(p);
-        reserve(p, 0);
+        set_bounds(p);
         lend_to_waiters(lucky);
     }
     tell(lucky);
 }
 
-part_statistics limiter_core::statistics_of(std::uint16_t number) {
+limit_statistics limiter_core::statistics_of(std::uint32_t number) {
     check_fork();
     const std::lock_guard guard(lock_);
     const limiter_part& p = part(number);
-    part_statistics out;
+    limit_statistics out;
+    out.reserved = p.reserved;
     out.most = std::min(p.bound, total_);
     out.borrowed = p.borrowed;
     for (const limiter_waiter* w = p.waiters.front(); w != nullptr; w = p.waiters.next(w)) {
@@ -523,12 +523,10 @@ void limiter_core::check_unused(const char* what) noexcept {
     }
     const std::lock_guard guard(lock_);
     std::size_t waiting = waiting_;
-    for (std::size_t i = 0; i != parts(); ++i) {
-        const list<limiter_waiter>& waiters = part(i).waiters;
-        for (const limiter_waiter* w = waiters.front(); w != nullptr; w = waiters.next(w)) {
-            waiting -= w->left_behind ? 1 : 0;
-        }
-    }
+    any_waiter([&](const limiter_waiter& w, limiter_part&) {
+        waiting -= w.left_behind ? 1 : 0;
+        return false;
+    });
     if (waiting != 0 || borrowed_ > abandoned_) {
         std::fprintf(stderr,
                      "ferry: a %s was destroyed while %zu hold its tokens (%zu of them abandoned "

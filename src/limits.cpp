@@ -24,7 +24,7 @@ public:
     capacity_limiter& limiter() const noexcept { return *of_; }
     detail::limiter_core& core() const noexcept { return *core_; }
 
-    std::uint16_t add(std::string_view name, const limit_options& options) {
+    std::uint32_t add(std::string_view name, const limit_options& options) {
         const std::lock_guard guard(lock_);
         if (find(name) != nullptr) {
             throw std::invalid_argument("limits: \"" + std::string(name) + "\" is there already");
@@ -33,18 +33,14 @@ public:
             throw std::invalid_argument("limits: the share of \"" + std::string(name) +
                                         "\" must be above 0 and at most 1");
         }
-        if (options.reserved > options.most) {
-            throw std::invalid_argument("limits: more tokens would be reserved for \"" +
-                                        std::string(name) + "\" than it may use");
-        }
         entries_.reserve(entries_.size() + 1);
-        entry added{std::string(name), options.reserved, 0};
+        entry added{std::string(name), 0};
         added.part = core().add_part(options.reserved, options.most, options.share);
         entries_.push_back(std::move(added));
         return entries_.back().part;
     }
 
-    std::uint16_t get(std::string_view name) {
+    std::uint32_t get(std::string_view name) {
         const std::lock_guard guard(lock_);
         if (const entry* const e = find(name)) {
             return e->part;
@@ -57,13 +53,8 @@ public:
         const std::lock_guard guard(lock_);
         std::vector<limit_statistics> out;
         for (const entry& e : entries_) {
-            const detail::part_statistics figures = core().statistics_of(e.part);
-            limit_statistics& s = out.emplace_back();
-            s.name = e.name;
-            s.reserved = e.reserved;
-            s.most = figures.most;
-            s.borrowed = figures.borrowed;
-            s.waiting = figures.waiting;
+            out.push_back(core().statistics_of(e.part));
+            out.back().name = e.name;
         }
         return out;
     }
@@ -71,8 +62,7 @@ public:
 private:
     struct entry {
         std::string name;
-        std::size_t reserved;
-        std::uint16_t part;
+        std::uint32_t part;
     };
 
     const entry* find(std::string_view name) const noexcept {

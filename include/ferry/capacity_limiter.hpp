@@ -112,7 +112,7 @@ public:
     detail::limiter_core* core() const noexcept {
         return kind_ == kind::core ? static_cast<detail::limiter_core*>(object_) : nullptr;
     }
-    std::uint16_t part() const noexcept { return part_; }
+    std::uint32_t part() const noexcept { return part_; }
     bool is_other() const noexcept { return kind_ == kind::other; }
     task<> acquire_other(const void* borrower) const { return acquire_(object_, borrower); }
     void release_other(const void* borrower) const { release_(object_, borrower); }
@@ -120,7 +120,7 @@ public:
 private:
     friend class limits;
 
-    limiter_ref(detail::limiter_core& core, std::uint16_t part) noexcept
+    limiter_ref(detail::limiter_core& core, std::uint32_t part) noexcept
         : kind_(kind::core), part_(part), object_(&core) {}
 
     enum class kind : unsigned char { standard, none, core, other };
@@ -135,7 +135,7 @@ private:
     }
 
     kind kind_ = kind::standard;
-    std::uint16_t part_ = 0; // of the limiter's tokens: see limits
+    std::uint32_t part_ = 0; // of the limiter's tokens: see limits
     void* object_ = nullptr;
     task<> (*acquire_)(void*, const void*) = nullptr;
     void (*release_)(void*, const void*) = nullptr;

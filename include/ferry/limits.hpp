@@ -3,6 +3,7 @@
 
 #include <ferry/capacity_limiter.hpp>
 #include <ferry/context_var.hpp>
+#include <ferry/statistics.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -17,14 +18,6 @@ struct limit_options {
     std::size_t reserved = 0;     ///< these no other jobs use
     std::size_t most = unlimited; ///< not more than so many at once
     double share = 1;             ///< the same, as a part of the total; at least one token
-};
-
-struct limit_statistics {
-    std::string name;
-    std::size_t reserved = 0;
-    std::size_t most = 0;     ///< of `most`, `share` and the limiter's total the least
-    std::size_t borrowed = 0; ///< but for tokens of jobs that wait in from_thread, lent to others
-    std::size_t waiting = 0;
 };
 
 /// Parts of one limiter by name: some jobs have tokens of their own, others do not take all.
@@ -50,7 +43,7 @@ public:
     /// For the options of a job, a stream, a block; as long as these limits are there. Throws
     /// std::invalid_argument when the name is there already, when there are not so many tokens left
     /// to be reserved, when more would be reserved than used at most, and for a share that is not
-    /// above 0 and at most 1.
+    /// above 0 and at most 1. `reserved` is cut to what a smaller total leaves of the share.
     limiter_ref add(std::string_view name, const limit_options& options = {});
     /// The same for one that was added. Throws std::out_of_range.
     limiter_ref get(std::string_view name) const;

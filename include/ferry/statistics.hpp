@@ -39,6 +39,15 @@ struct limiter_statistics {
     std::vector<const void*> borrowers; ///< the named ones, in no particular order
 };
 
+/// One name of a `limits`.
+struct limit_statistics {
+    std::string name;
+    std::size_t reserved = 0;
+    std::size_t most = 0;     ///< of `most`, `share` and the limiter's total the least
+    std::size_t borrowed = 0; ///< but for tokens of jobs that wait in from_thread, lent to others
+    std::size_t waiting = 0;
+};
+
 /// A job that runs now, as its worker published it, or one that was to run.
 struct running_job {
     std::string name;      ///< from the options, or empty

@@ -103,7 +103,7 @@ TEST(limiter, a_new_total_lends_to_those_who_wait) {
 // A job that waits for a token of a part on a thread of its own, and runs there.
 class part_job final : public ferry::job {
 public:
-    part_job(limiter_core& of, std::uint16_t of_part) {
+    part_job(limiter_core& of, std::uint32_t of_part) {
         limiter_ = &of;
         part = of_part;
         executor_ = &wakes_;
@@ -144,7 +144,7 @@ model::result reserved(const model::options& how, int work, int cancelling, std:
     return model::explore(how, [=] {
         auto* core = new limiter_core(total);
         model::name(*core, "limiter");
-        const std::uint16_t clean_up = core->add_part(1, 1, 1);
+        const std::uint32_t clean_up = core->add_part(1, 1, 1);
         usage in_use;
         std::vector<std::pair<std::string, std::function<void()>>> threads;
         threads.emplace_back("clean-up", [&] {

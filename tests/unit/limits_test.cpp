@@ -385,6 +385,7 @@ TEST(limits, misuse_is_told) {
     EXPECT_THROW(l.add("a"), std::invalid_argument);
     EXPECT_THROW(l.add("b", {.reserved = 3}), std::invalid_argument);
     EXPECT_THROW(l.add("b", {.reserved = 2, .most = 1}), std::invalid_argument);
+    EXPECT_THROW(l.add("b", {.reserved = 2, .share = 0.25}), std::invalid_argument);
     EXPECT_THROW(l.add("b", {.share = 0}), std::invalid_argument);
     EXPECT_THROW(l.add("b", {.share = 1.5}), std::invalid_argument);
     EXPECT_THROW(l.add("b", {.share = std::nan("")}), std::invalid_argument);
@@ -394,6 +395,28 @@ TEST(limits, misuse_is_told) {
     const auto c = l.add("c");
     EXPECT_EQ(c, l.get("c"));
     EXPECT_NE(l.get("a"), l.get("c"));
+}
+
+TEST(limits, what_is_reserved_is_never_more_than_the_share) {
+    run([]() -> task<> {
+        limits l(8);
+        const auto half = l.add("half", {.reserved = 3, .share = 0.5});
+        const auto rest = l.add("rest");
+        l.limiter().set_total(4);
+        EXPECT_EQ(figures(l, "half").reserved, 2u);
+        co_await with_holders([&](holders& jobs) -> task<> {
+            for (int i = 0; i != 3; ++i) {
+                jobs.start(half);
+                jobs.start(rest);
+            }
+            co_await jobs.until_running(4);
+            co_await settle(l, 2);
+            EXPECT_EQ(figures(l, "half").borrowed, 2u);
+            EXPECT_EQ(figures(l, "rest").borrowed, 2u);
+        });
+        l.limiter().set_total(8);
+        EXPECT_EQ(figures(l, "half").reserved, 3u);
+    });
 }
 
 TEST(limits, a_total_below_what_is_reserved_lends_no_more_than_it_has) {

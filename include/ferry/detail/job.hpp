@@ -44,7 +44,7 @@ struct limiter_waiter : link {
     bool has_lent = false; // a job whose token is that of one in its lineage
     bool is_job = false;
     bool left_behind = false; // it may outlive the limiter object, and its token may
-    std::uint16_t part = 0;   // of the limiter's tokens: which ones it is for
+    std::uint32_t part = 0;   // of the limiter's tokens, which it waits for
 
 protected:
     explicit limiter_waiter(bool job) noexcept : is_job(job) {}

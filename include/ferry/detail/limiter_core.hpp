@@ -6,11 +6,11 @@
 // A waiter that is lent to owns the token from that moment; if it does not want it any more, it
 // releases it again.
 //
-// The tokens have parts, mostly one. Who waits does so for one of them, behind the others there; the
-// parts are served in turn. There is room for a part
+// The tokens have parts, mostly one. Who waits does so for one of them, behind the others there;
+// the parts are served in turn. There is room for a part
+// that has not borrowed as many as it may at most,
 //   with reserved tokens left   borrowed < total
-//   else                        borrowed + what others have reserved and not borrowed < total,
-//                               and the part has not borrowed as many as it may at most
+//   else                        borrowed + what others have reserved and not borrowed < total
 //
 // A job that waits in from_thread (a call_record says so) runs nothing meanwhile, so its token is
 // free for the jobs that run for it, one at a time:
@@ -27,9 +27,9 @@
 //
 // What cannot end is refused. A part is stuck when there is no room for it, and each token whose
 // return would make room is held by a job that waits for somebody who waits for a stuck part, here
-// or at another limiter. Only a nested waiter can
-// bring that about, so each one that has to wait looks for it. All limiters with such waiters are
-// listed, under one lock of the process, which is taken before theirs.
+// or at another limiter. Only a nested waiter can bring that about, so each one that has to wait
+// looks for it. All limiters with such waiters are listed, under one lock of the process, which is
+// taken before theirs.
 #pragma once
 
 #include <ferry/detail/call_record.hpp>
@@ -58,24 +58,27 @@ struct token_waiter : limiter_waiter {
     void (*admitted)(token_waiter*) noexcept = nullptr;
 };
 
+// Some of the tokens: for those that name it.
 struct limiter_part {
+    static constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+
+    // As asked for, and what is left of it with the limiter's total.
+    std::size_t asked = 0;
+    std::size_t most = all;
+    double share = 1;
     std::size_t reserved = 0;
-    std::size_t most = std::numeric_limits<std::size_t>::max();
-    double share = 1;         // of the total: at most so many, too
-    std::size_t bound = most; // of both
+    std::size_t bound = all;
+
     std::size_t borrowed = 0;
     list<limiter_waiter> waiters;
     bool named = false; // it belongs to somebody
     bool stuck = false;
     std::size_t stuck_holders = 0;
 
+    std::size_t unused_reserved() const noexcept {
+        return borrowed < reserved ? reserved - borrowed : 0;
+    }
     bool idle() const noexcept { return borrowed == 0 && waiters.empty(); }
-};
-
-struct part_statistics {
-    std::size_t most = 0;
-    std::size_t borrowed = 0;
-    std::size_t waiting = 0;
 };
 
 class limiter_core : public reference_counted<limiter_core> {
@@ -113,11 +116,11 @@ public:
     std::size_t total();
     limiter_statistics statistics();
 
-    // Throws std::invalid_argument when not so much is left to be reserved.
-    std::uint16_t add_part(std::size_t reserved, std::size_t most, double share);
+    // Throws std::invalid_argument when not so much is left to be reserved, or more than it may use.
+    std::uint32_t add_part(std::size_t reserved, std::size_t most, double share);
     // Who has a token of it keeps it; who waits for one, or comes, goes on as if it had no bounds.
-    void remove_part(std::uint16_t part) noexcept;
-    part_statistics statistics_of(std::uint16_t part);
+    void remove_part(std::uint32_t number) noexcept;
+    limit_statistics statistics_of(std::uint32_t number); // without the name
 
     // Jobs that were left behind keep it alive, and may hold tokens when the limiter object goes.
     void abandoned_job_holds() noexcept;
@@ -133,8 +136,10 @@ private:
     }
     std::size_t parts() const noexcept { return named_.size() + 1; }
     bool has_room(const limiter_part& p) const noexcept;
-    void set_bound(limiter_part& p) const noexcept;
-    void reserve(limiter_part& p, std::size_t tokens) noexcept;
+    void set_bounds(limiter_part& p) noexcept;
+    // Whether `f(waiter, part)` is true for one of those that wait; it is asked until it is.
+    template <class F>
+    bool any_waiter(F f);
     void borrow_from(limiter_part& p) noexcept;
     void give_back_to(limiter_part& p) noexcept;
     void lend(const limiter_waiter& to) noexcept {
@@ -149,7 +154,6 @@ private:
     void take_back(job& j, list<limiter_waiter>& lucky) noexcept;
     void count_stuck_holders() noexcept;
     bool stays_stuck(const limiter_part& p) noexcept;
-    bool has_nested_waiters() noexcept;
     static void tell(list<limiter_waiter>& lucky) noexcept;
 
     futex_mutex lock_;
