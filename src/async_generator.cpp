@@ -55,6 +55,10 @@ void generator_wait::enter_node(node* n, verdict) noexcept {
     auto& self = *static_cast<generator_wait*>(n);
     task_record& task = *self.waiter->task;
     self.run = &deliver_node;
+    if (task.stop_requested()) { // it has not begun
+        self.stop();
+        return;
+    }
     task.waiting = nullptr;
     task.loop->now_runs(task, self.waiter->where);
     self.enter().resume();
@@ -70,12 +74,18 @@ std::coroutine_handle<> generator_wait::enter() noexcept {
     return frame.self;
 }
 
+void generator_wait::let_go() noexcept {
+    if (of_->frame_ != nullptr && of_->frame_->end == this) {
+        of_->frame_->end = nullptr;
+    }
+}
+
 promise_base* generator_wait::answer() {
     promise_base* const frame = of_->frame_;
     if (frame == nullptr) {
         return nullptr;
     }
-    frame->end = nullptr;
+    let_go();
     if (!frame->finished) {
         return frame;
     }

@@ -36,12 +36,7 @@ struct async_generator_promise : awaiting_promise {
     std::exception_ptr error;
 
     void return_void() const noexcept {}
-    void unhandled_exception() noexcept {
-        if (dying) {
-            destructor_threw();
-        }
-        error = moved != nullptr ? error_after_move(*this) : std::current_exception();
-    }
+    void unhandled_exception() noexcept { error = error_of_frame(); }
 };
 
 // An async_generator, but for its type. Its frame is part of a task while a value is awaited: it
@@ -85,7 +80,7 @@ public:
     std::coroutine_handle<> start();
 
 protected:
-    ~generator_wait() = default;
+    ~generator_wait() { let_go(); } // the answer may not have been asked for: the await threw
 
     // The frame that has a value; null at the end. Throws what it has ended with.
     promise_base* answer();
@@ -93,6 +88,7 @@ protected:
 private:
     std::coroutine_handle<> enter() noexcept;
     static void enter_node(node* n, verdict) noexcept;
+    void let_go() noexcept;
     std::coroutine_handle<> on_finished() noexcept override { return resume_waiter(); }
     promise_base* on_stopped(scope_state*) noexcept override { return waiter; }
 

@@ -64,6 +64,14 @@ struct awaiting_promise : promise_base {
         where = at;
         return make_awaiter(std::forward<Awaitable>(awaitable), *this);
     }
+
+    // In unhandled_exception(): what has left the frame.
+    std::exception_ptr error_of_frame() noexcept {
+        if (dying) {
+            destructor_threw();
+        }
+        return moved != nullptr ? error_after_move(*this) : std::current_exception();
+    }
 };
 
 template <class T>
@@ -141,13 +149,7 @@ public:
         return task<T>(this);
     }
 
-    void unhandled_exception() noexcept {
-        if (this->dying) {
-            destructor_threw();
-        }
-        this->result.set_error(this->moved != nullptr ? error_after_move(*this)
-                                                      : std::current_exception());
-    }
+    void unhandled_exception() noexcept { this->result.set_error(this->error_of_frame()); }
 };
 
 // Starts tasks and reads their results: for boundaries.

@@ -227,9 +227,7 @@ TEST(async_generator, a_stop_while_it_runs_ends_it) {
                     went_on = true;
                 });
             });
-            while (never.statistics().waiting == 0) {
-                co_await ferry::yield();
-            }
+            co_await crossing::until([&] { return never.statistics().waiting == 1; });
             EXPECT_FALSE(gone);
             scope.cancel();
         });
@@ -327,9 +325,7 @@ TEST(async_generator, two_that_await_its_next_value_are_refused) {
                 const auto second = co_await others.next();
                 EXPECT_EQ(second, 2);
             });
-            while (go_on.statistics().waiting == 0) {
-                co_await ferry::yield();
-            }
+            co_await crossing::until([&] { return go_on.statistics().waiting == 1; });
             const bool refused = co_await throws<ferry::error>(others.next());
             EXPECT_TRUE(refused);
             EXPECT_TRUE(co_await throws<ferry::error>(others.close()));
@@ -481,6 +477,57 @@ TEST(async_generator, runs_in_a_block_on_a_thread) {
     });
 }
 
+TEST(async_generator, goes_on_after_an_await_that_could_not_come_back) {
+    run([]() -> task<> {
+        ferry::event go_on;
+        bool gone = false;
+        auto values = guarded(gone, &go_on);
+        co_await values.next();
+        ferry::thread_pool pool(1);
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                const bool refused = co_await throws<ferry::executor_closed>(ferry::on_thread(
+                    {.executor = &pool}, [&]() -> task<> { co_await values.next(); }));
+                EXPECT_TRUE(refused);
+            });
+            co_await crossing::until([&] { return go_on.statistics().waiting == 1; });
+            co_await pool.shutdown();
+            go_on.set();
+        });
+        const auto end = co_await values.next(); // the second went with the await
+        EXPECT_FALSE(end.has_value());
+        EXPECT_TRUE(gone);
+    });
+}
+
+TEST(async_generator, stopped_while_others_have_their_turn_it_stays_as_it_was) {
+    run([]() -> task<> {
+        auto values = without_awaits();
+        ferry::cancel_scope scope;
+        int last = -1;
+        int at_the_stop = -1;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+                    while (const auto value = co_await values.next()) {
+                        last = *value;
+                    }
+                });
+            });
+            group.start_soon([&]() -> task<> {
+                at_the_stop = last;
+                scope.cancel(); // the other one gave way
+                co_return;
+            });
+            co_return;
+        });
+        EXPECT_GT(at_the_stop, 0);
+        EXPECT_EQ(last, at_the_stop);
+        const auto next = co_await values.next();
+        EXPECT_EQ(next, last + 1);
+    });
+}
+
 struct connection {
     task<> enter() { co_return; }
     task<> exit(ferry::outcome) {
@@ -529,9 +576,7 @@ TEST(async_generator, the_picture_of_tasks_shows_where_it_waits) {
         co_await values.next();
         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
             group.start_soon([&]() -> task<> { co_await values.next(); });
-            while (go_on.statistics().waiting == 0) {
-                co_await ferry::yield();
-            }
+            co_await crossing::until([&] { return go_on.statistics().waiting == 1; });
             EXPECT_NE(ferry::dump_tasks().find("guarded"), std::string::npos);
             go_on.set();
         });
