@@ -27,11 +27,10 @@ private:
     counted<run_core> to_;
 };
 
-// Has the lines that are looked at next brought here from the other processor, all at once.
-void expect(const void* begin, std::size_t lines) noexcept {
-    for (std::size_t i = 0; i != lines; ++i) {
-        __builtin_prefetch(static_cast<const char*>(begin) + 64 * i, 1);
-    }
+// Has what is looked at next brought here from the other processor, all at once.
+void expect(const task_record& task, const promise_base& frame) noexcept {
+    fetch(&task, 0, 128);
+    fetch(frame.self.address(), 0, 320);
 }
 
 // On the loop: the frame goes on here.
@@ -229,8 +228,7 @@ void moved_place::end_soon(promise_base& frame) noexcept {
 // The job has come back, or the place was not reached.
 void moved_place::back() noexcept {
     task_record& task = *task_;
-    expect(&task, 2);
-    expect(waiter->self.address(), 5);
+    expect(task, *waiter);
     task.hops = false;
     at = phase::idle;
     task.waiting = nullptr;
@@ -329,9 +327,8 @@ void moved_place::hop::invoke(work_base& base) {
     hop& self = static_cast<hop&>(base);
     moved_place& place = *self.there_;
     task_record& task = *place.task_;
-    expect(&task, 2);
-    expect(place.waiter->self.address(), 5);
-    expect(&place.dispatch_, 4);
+    expect(task, *place.waiter);
+    fetch(&place.dispatch_, 0, sizeof place.dispatch_);
     dispatcher* const home = std::exchange(task.place, &place.dispatch_);
     task.away = true;
     place.dispatch_.bounce.to = place.waiter->self;

@@ -38,8 +38,8 @@ private:
 ///     auto answer = co_await pool.run(blocking, 42);
 ///
 /// All calls from any thread. It must outlive its jobs: shut it down, or let it go when nothing is
-/// under way; its destructor waits for them, blocking. In the child of a
-/// fork it refuses, with `forked`. Semantics: easynetwork's AsyncExecutor.
+/// under way; its destructor waits for them, blocking. In the child of a fork it refuses, with
+/// `forked`. Semantics: easynetwork's AsyncExecutor.
 class async_executor final : public executor {
 public:
     /// `ahead`: how many calls of `map` are under way, or wait to be taken.
