@@ -92,6 +92,12 @@ struct subject {
     task<> use_again() { co_return; }
 };
 
+// What goes on by itself.
+struct never_waits : subject {
+    static constexpr bool waits_for_complete = false;
+    task<> complete() { co_return; }
+};
+
 // Time stands still, and jumps a little beyond the next deadline when nothing can run: timers
 // that are due shortly after each other fire in one pass.
 class jumping_backend final : public ferry::backend {

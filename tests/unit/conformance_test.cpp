@@ -75,24 +75,20 @@ struct sleep_forever : subject {
     task<> complete() { co_return; }
 };
 
-struct yield : subject {
+struct yield : conformance::never_waits {
     static constexpr const char* name = "yield()";
     static constexpr expectation expected = {outcome::stops, outcome::not_applicable,
                                              outcome::delivers, outcome::delivers};
     static constexpr const char* note = "it is ready as soon as it is awaited";
-    static constexpr bool waits_for_complete = false;
     auto start() { return ferry::yield(); }
-    task<> complete() { co_return; }
 };
 
-struct checkpoint : subject {
+struct checkpoint : conformance::never_waits {
     static constexpr const char* name = "checkpoint()";
     static constexpr expectation expected = {outcome::stops, outcome::not_applicable,
                                              outcome::not_applicable, outcome::not_applicable};
     static constexpr const char* note = "never waits";
-    static constexpr bool waits_for_complete = false;
     auto start() { return ferry::checkpoint(); }
-    task<> complete() { co_return; }
 };
 
 // --- objects that tasks wait for ---
@@ -392,13 +388,11 @@ struct plain_task : block {
     }
 };
 
-struct plain_task_that_does_not_wait : subject {
+struct plain_task_that_does_not_wait : conformance::never_waits {
     static constexpr const char* name = "task, with no await in it";
     static constexpr expectation expected = {outcome::delivers, outcome::not_applicable,
                                              outcome::not_applicable, outcome::not_applicable};
-    static constexpr bool waits_for_complete = false;
     task<int> start() { co_return 1; }
-    task<> complete() { co_return; }
 };
 
 struct when_all_of_two : block {

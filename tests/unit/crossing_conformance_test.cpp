@@ -1,5 +1,6 @@
-// The awaitables that cross to threads and other loops, cancelled at each moment of its life: see support/conformance.hpp.
-// The table of what each does is docs/conformance.md; a test below compares.
+// The awaitables that cross to threads and other loops, cancelled at each moment of their lives: see
+// support/conformance.hpp. The table of what each does is docs/conformance.md; a test below
+// compares.
 #include <support/conformance.hpp>
 
 #include <ferry/async_executor.hpp>
@@ -95,6 +96,12 @@ struct offload : subject {
     bool waited_for = true;
 };
 
+// What these share.
+struct waited_offload : offload {
+    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
+                                             outcome::delivers, outcome::waits_delivers};
+};
+
 int pass_gate(std::shared_ptr<gate> g) {
     return g->pass();
 }
@@ -126,10 +133,8 @@ struct gated : subject {
     }
 };
 
-struct to_thread : offload {
+struct to_thread : waited_offload {
     static constexpr const char* name = "to_thread(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
     static constexpr const char* note =
         "shielded once it runs; until then, for token and worker, it is withdrawn: stops";
     auto start() { return ferry::to_thread(&gate::pass, g.get()); }
@@ -178,10 +183,8 @@ struct to_thread_abandonable : offload {
     }
 };
 
-struct to_new_thread : offload {
+struct to_new_thread : waited_offload {
     static constexpr const char* name = "to_new_thread(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
     static constexpr const char* note = "as to_thread; waits for no token";
     auto start() { return ferry::to_new_thread(&gate::pass, g.get()); }
 };
@@ -212,10 +215,8 @@ struct limiter_acquire : subject {
     }
 };
 
-struct pool_run : offload {
+struct pool_run : waited_offload {
     static constexpr const char* name = "thread_pool::run(fn)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
     static constexpr const char* note = "as to_thread; waits for no token";
     ferry::thread_pool pool{1};
     auto start() { return pool.run(&gate::pass, g.get()); }
@@ -276,10 +277,8 @@ struct pool_map : gated {
     }
 };
 
-struct on_thread : offload {
+struct on_thread : waited_offload {
     static constexpr const char* name = "on_thread(block)";
-    static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
-                                             outcome::delivers, outcome::waits_delivers};
     static constexpr const char* note =
         "while the block runs on its thread; it stops at its next await";
     auto start() {
@@ -323,14 +322,12 @@ struct resume_on : gated {
     }
 };
 
-struct resume_home : subject {
+struct resume_home : conformance::never_waits {
     static constexpr const char* name = "resume_home()";
     static constexpr expectation expected = {outcome::stops, outcome::not_applicable,
                                              outcome::not_applicable, outcome::not_applicable};
     static constexpr const char* note = "waits for its loop's turn only, and goes on then";
-    static constexpr bool waits_for_complete = false;
     auto start() { return ferry::resume_home(); }
-    task<> complete() { co_return; }
 };
 
 // --- streams ---
@@ -387,11 +384,10 @@ struct stream_close : gated {
 
 // --- tasks on other loops ---
 
-struct future_await : subject {
+struct future_await : gated {
     static constexpr const char* name = "future<T>";
     static constexpr expectation expected = withdrawn_or_delivered;
     static constexpr const char* note = "stops waiting; its task goes on";
-    std::shared_ptr<gate> g = std::make_shared<gate>();
     ferry::started_portal portal = ferry::start_blocking_portal();
     ferry::future<int> f;
 
@@ -400,14 +396,6 @@ struct future_await : subject {
         co_return;
     }
     auto start() { return std::move(f); }
-    bool under_way() const { return g->entered.load() == 1; }
-    task<> complete() {
-        g->let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
-    }
 };
 
 struct sleep_until_stopped : subject {
@@ -421,25 +409,16 @@ struct sleep_until_stopped : subject {
     task<> use_again() { co_await portal.exit(ferry::outcome()); }
 };
 
-struct loop_thread_run : subject {
+struct loop_thread_run : gated {
     static constexpr const char* name = "loop_thread::run(fn)";
     static constexpr expectation expected = {outcome::stops, outcome::waits_delivers,
                                              outcome::delivers, outcome::waits_delivers};
     static constexpr const char* note =
         "fn is cancelled on its loop, and waited for: a plain function delivers, a coroutine stops";
-    gate g;
     ferry::loop_thread t{ferry::sleep_forever};
 
     auto start() {
-        return t.run([this] { return g.pass(); });
-    }
-    bool under_way() const { return g.entered.load() == 1; }
-    task<> complete() {
-        g.let_go();
-        if (awaited) {
-            wait_for_inbox();
-        }
-        co_return;
+        return t.run([this] { return g->pass(); });
     }
 };
 
