@@ -43,6 +43,7 @@ bool generator_wait::ready() {
 
 std::coroutine_handle<> generator_wait::start() {
     task_record& task = *waiter->task;
+    of_->frame_->end = this; // nobody else may
     if (task.place->ready_streak >= dispatcher::ready_awaits && !task.belongs_elsewhere()) {
         run = &enter_node; // others get their turn first
         task.loop->make_ready(this);
@@ -68,7 +69,6 @@ std::coroutine_handle<> generator_wait::enter() noexcept {
     promise_base& frame = *of_->frame_;
     task_record& task = *waiter->task;
     frame.task = &task;
-    frame.end = this;
     frame.owner = &of_->frame_;
     task.begun = &frame;
     return frame.self;

@@ -515,9 +515,10 @@ TEST(async_generator, stopped_while_others_have_their_turn_it_stays_as_it_was) {
                 });
             });
             group.start_soon([&]() -> task<> {
+                const bool refused = co_await throws<ferry::error>(values.next());
+                EXPECT_TRUE(refused);
                 at_the_stop = last;
                 scope.cancel(); // the other one gave way
-                co_return;
             });
             co_return;
         });
