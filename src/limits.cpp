@@ -25,6 +25,7 @@ public:
     detail::limiter_core& core() const noexcept { return *core_; }
 
     std::uint32_t add(std::string_view name, const limit_options& options) {
+        core().check_fork(); // the lock is the parent's, too
         const std::lock_guard guard(lock_);
         if (find(name) != nullptr) {
             throw std::invalid_argument("limits: \"" + std::string(name) + "\" is there already");
@@ -41,6 +42,7 @@ public:
     }
 
     std::uint32_t get(std::string_view name) {
+        core().check_fork();
         const std::lock_guard guard(lock_);
         if (const entry* const e = find(name)) {
             return e->part;

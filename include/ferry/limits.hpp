@@ -32,7 +32,7 @@ struct limit_options {
 /// served; between names, in turn. What nested jobs may do is as for the limiter: they use the
 /// token of the job that waits for them, and are refused when nothing could ever come. All calls
 /// from any thread. A copy refers to the same. When the last one goes, what was reserved is free
-/// again; the limiter must outlive it.
+/// again; the limiter must outlive it. In the child of a fork they refuse, with `forked`.
 class limits {
 public:
     /// Of a limiter of its own.
@@ -51,7 +51,7 @@ public:
     /// The limiter. Its total may be changed; below what is reserved, the names wait for each other.
     capacity_limiter& limiter() const noexcept;
 
-    /// In the order in which they were added. Throws `forked`.
+    /// In the order in which they were added.
     std::vector<limit_statistics> statistics() const;
 
 private:

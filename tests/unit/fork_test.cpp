@@ -304,9 +304,10 @@ TEST(fork, limits_refuse) {
     l->add("one", {.reserved = 1});
     EXPECT_EQ(in_child([&] {
                   const bool add = call_throws<forked>([&] { l->add("two"); });
+                  const bool get = call_throws<forked>([&] { l->get("one"); });
                   const bool statistics = call_throws<forked>([&] { l->statistics(); });
                   l.reset(); // does nothing
-                  return add && statistics;
+                  return add && get && statistics;
               }),
               0);
     EXPECT_EQ(l->statistics().front().reserved, 1u);
