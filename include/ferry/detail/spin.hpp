@@ -32,7 +32,7 @@ spin_credit& spin_credit_of_thread() noexcept;
 // then lets others run, of which one may be who answers.
 template <class There>
 bool spin_until(There there) noexcept {
-    constexpr int rounds_before_yield = 8; // of looking at the clock
+    constexpr int rounds_before_yield = 2; // of looking at the clock
     using steady = std::chrono::steady_clock;
     spin_credit& credit = spin_credit_of_thread();
     if (credit.budget_ns < least_spin_ns) {
