@@ -27,12 +27,6 @@ private:
     counted<run_core> to_;
 };
 
-// Has what is looked at next brought here from the other processor, all at once.
-void expect(const task_record& task, const promise_base& frame) noexcept {
-    fetch(&task, 0, 128);
-    fetch(frame.self.address(), 0, 320);
-}
-
 // On the loop: the frame goes on here.
 void resume_here(promise_base& frame) noexcept {
     task_record& task = *frame.task;
@@ -128,8 +122,7 @@ std::unique_ptr<moved_place> place_for(const to_thread_options& options) {
 moved_place::moved_place(limiter_ref limiter, executor* where,
                          std::chrono::nanoseconds queue_timeout, std::string_view name,
                          bool interrupt)
-    : offload_operation(limiter, where, queue_timeout, false), hop_(*this),
-      by_default_(runs_on_default()) {
+    : offload_operation(limiter, where, queue_timeout, false), by_default_(runs_on_default()) {
     hop_.set_name(name);
     hop_.set_interrupt(interrupt);
     run = [](node* n, verdict) noexcept { static_cast<moved_place*>(n)->back(); };
@@ -205,6 +198,7 @@ void moved_place::carry(promise_base& frame) noexcept {
     at = phase::waiting;
     told = false;
     stopped = nullptr;
+    hop_.passenger_ = {frame.self, &task};
     hop_.begin_again(std::move(task.context), has_arrived_, task.stop_requested());
     try {
         start_job(hop_).resume(); // the way to a token of a limiter of the user's, or nothing
@@ -215,20 +209,20 @@ void moved_place::carry(promise_base& frame) noexcept {
 }
 
 void moved_place::begin_at_home(operation& op, begin_function begin) noexcept {
-    op_ = &op;
-    begin_ = begin;
+    hop_.op = &op;
+    hop_.begin = begin;
 }
 
 void moved_place::end_soon(promise_base& frame) noexcept {
-    ended_ = &frame;
-    run = [](node* n, verdict) noexcept { go_on_after(*static_cast<moved_place*>(n)->ended_); };
+    hop_.ended = &frame;
+    run = [](node* n, verdict) noexcept { go_on_after(*static_cast<moved_place*>(n)->hop_.ended); };
     frame.task->loop->make_ready(this);
 }
 
 // The job has come back, or the place was not reached.
 void moved_place::back() noexcept {
     task_record& task = *task_;
-    expect(task, *waiter);
+    hop_.passenger_.fetch();
     task.hops = false;
     at = phase::idle;
     task.waiting = nullptr;
@@ -253,16 +247,16 @@ void moved_place::arrived() noexcept {
 }
 
 void moved_place::do_wanted(task_record& task) noexcept {
-    if (promise_base* const ended = std::exchange(ended_, nullptr)) {
+    if (promise_base* const ended = std::exchange(hop_.ended, nullptr)) {
         task.loop->now_runs(task, ended->where);
         go_on_after(*ended); // `this` may be gone
         return;
     }
-    operation& op = *std::exchange(op_, nullptr);
+    operation& op = *std::exchange(hop_.op, nullptr);
     task.loop->now_runs(task, op.waiter->where);
     task.begun = nullptr;
     try {
-        resume_begun(task, begin_(op, task));
+        resume_begun(task, hop_.begin(op, task));
     } catch (...) { // it did not begin to wait: the frame goes on with the error
         op.at = phase::idle;
         task.waiting = nullptr;
@@ -325,14 +319,13 @@ void moved_place::hop::prepare() {
 // On the thread.
 void moved_place::hop::invoke(work_base& base) {
     hop& self = static_cast<hop&>(base);
-    moved_place& place = *self.there_;
-    task_record& task = *place.task_;
-    expect(task, *place.waiter);
-    fetch(&place.dispatch_, 0, sizeof place.dispatch_);
-    dispatcher* const home = std::exchange(task.place, &place.dispatch_);
+    self.passenger_.fetch();
+    task_record& task = *self.passenger_.task;
+    dispatcher here;
+    dispatcher* const home = std::exchange(task.place, &here);
     task.away = true;
-    place.dispatch_.bounce.to = place.waiter->self;
-    place.dispatch_.run(&place.dispatch_.bounce);
+    here.bounce.to = self.passenger_.frame;
+    here.run(&here.bounce);
     task.away = false;
     task.place = home;
     self.has_run_ = true;

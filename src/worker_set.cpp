@@ -77,22 +77,25 @@ private:
 
 // On its thread's stack.
 struct worker {
-    atomic<std::uint32_t> word{0}; // 1: the slot is filled
-    job* slot = nullptr;           // null: leave
-    bool searching = false;        // by whoever gives it a job, then by itself
-    bool parked = false;           // under the lock, like the links
+    // Written by whoever gives it a job, while it may spin on it:
+    alignas(cache_line) atomic<std::uint32_t> word{0}; // 1: the slot is filled
+    job* slot = nullptr;                               // null: leave
+    passenger slot_passenger;                          // that job's
+    alignas(cache_line) bool searching = false;        // by whoever gives it a job, then by itself
+    bool parked = false;                               // under the lock, like the links
     worker* idle_below = nullptr;
     worker* idle_above = nullptr;
     worker* before = nullptr;
     worker* after = nullptr;
     // The worker's own:
     worker_set* set = nullptr;
-    job* turn = nullptr;                // what it will run next, whatever is queued
-    bool finishing = false;             // its job has ended but for the completion
-    bool alone = false;                 // one processor only
-    const job* ended[nodes_ahead] = {}; // the last ones; addresses only
+    job* turn = nullptr;                 // what it will run next, whatever is queued
+    bool finishing = false;              // its job has ended but for the completion
+    bool alone = false;                  // one processor only
+    const node* ended[nodes_ahead] = {}; // the last ones; addresses only
     std::size_t ended_count = 0;
-    int thread = 0; // for the system
+    const void* limiter = nullptr; // of its last job; an address only
+    int thread = 0;                // for the system
     counter jobs_run;
     job_card card;
 };
@@ -135,7 +138,7 @@ FERRY_NOINLINE void worker_finishing(job& ended) noexcept {
     if (worker* self = this_worker(); self != nullptr && job_of_thread == nullptr) {
         self->finishing = true;
         // The inbox will be walked from the newest to the oldest.
-        const job*& before = self->ended[self->ended_count++ % nodes_ahead];
+        const node*& before = self->ended[self->ended_count++ % nodes_ahead];
         ended.ahead = before;
         before = &ended;
     }
@@ -269,14 +272,15 @@ void worker_set::submit(job& j) {
     }
     if (queue_size_.load(std::memory_order_relaxed) == 0 &&
         spinner_.load(std::memory_order_relaxed) != nullptr) {
+        fetch_to_write(&spinner_);
         if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
             j.taken_.store(true, std::memory_order_relaxed);
             if (FERRY_PLANTED("worker_set.fills_the_slot_late")) {
                 w->word.store(1, std::memory_order_release);
-                w->slot = &j;
+                fill_slot(*w, j);
                 return;
             }
-            w->slot = &j;
+            fill_slot(*w, j);
             w->word.store(1, std::memory_order_release);
             return;
         }
@@ -412,6 +416,11 @@ void worker_set::pop_idle(worker& w) noexcept {
     --idle_count_;
 }
 
+void worker_set::fill_slot(worker& w, job& j) noexcept {
+    w.slot = &j;
+    w.slot_passenger = j.passenger_;
+}
+
 // Nobody is searching and something is queued: the spinning worker, an idle one, or a new one.
 worker_set::hand_over worker_set::choose() noexcept {
     if (queue_.empty() || searching_ || (attended() && running() != 0)) {
@@ -420,7 +429,7 @@ worker_set::hand_over worker_set::choose() noexcept {
     if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
         searching_ = true;
         w->searching = true;
-        w->slot = dequeue();
+        fill_slot(*w, *dequeue());
         w->word.store(1, std::memory_order_release);
         return {};
     }
@@ -428,7 +437,7 @@ worker_set::hand_over worker_set::choose() noexcept {
         searching_ = true;
         pop_idle(*w);
         w->searching = true;
-        w->slot = dequeue();
+        fill_slot(*w, *dequeue());
         return {w, nullptr};
     }
     if (threads_ < most_threads()) {
@@ -539,6 +548,7 @@ void worker_set::work(job* first) noexcept {
         if (!j->named_) {
             restore_thread_name();
         }
+        self.limiter = j->limiter_;
         self.jobs_run.add();
         progress_.store(progress_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         self.card.begin(*j);
@@ -596,7 +606,8 @@ void worker_set::took_job(worker& self) noexcept {
     wake_or_start(what);
 }
 
-// The slot is filled, or about to be.
+// The slot is filled, or about to be. All that its job will touch is fetched at once, as far as it
+// can be told.
 job* worker_set::slot_of(worker& self) noexcept {
     for (int i = 0; self.word.load(std::memory_order_acquire) == 0; ++i) {
         if (i < 64) {
@@ -605,6 +616,9 @@ job* worker_set::slot_of(worker& self) noexcept {
             thread_yield();
         }
     }
+    fetch_job(static_cast<node*>(self.slot));
+    self.slot_passenger.fetch();
+    fetch_to_write(self.limiter, 0, 128);
     self.word.store(0, std::memory_order_relaxed);
     return std::exchange(self.slot, nullptr);
 }
@@ -622,8 +636,10 @@ job* worker_set::spin(worker& self) noexcept {
     while (in_time && queue_size_.load(std::memory_order_relaxed) == 0) {
         for (int i = 0; i != (self.alone ? 2 : 32); ++i) {
             if (self.word.load(std::memory_order_acquire) != 0) {
-                spin_budget_ns_.store(std::min(budget * 2, most_spin_ns),
-                                      std::memory_order_relaxed);
+                if (budget != most_spin_ns) {
+                    spin_budget_ns_.store(std::min(budget * 2, most_spin_ns),
+                                          std::memory_order_relaxed);
+                }
                 return slot_of(self);
             }
             if (self.alone) {

@@ -191,6 +191,8 @@ inline void cpu_pause(std::source_location where = std::source_location::current
     model::detail::pause(model::detail::here(where));
 }
 
+inline void fetch_to_write(const void*) noexcept {}
+
 inline void thread_yield(std::source_location where = std::source_location::current()) noexcept {
     model::detail::pause(model::detail::here(where));
 }

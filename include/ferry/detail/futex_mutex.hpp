@@ -18,6 +18,7 @@ public:
     futex_mutex& operator=(const futex_mutex&) = delete;
 
     void lock() noexcept {
+        fetch_to_write(&word_);
         std::uint32_t expected = 0;
         if (!word_.compare_exchange_strong(expected, 1, std::memory_order_acquire,
                                            std::memory_order_relaxed)) {

@@ -28,7 +28,8 @@ class inbox {
 public:
     // Any thread. `wake`: accepted, and the caller must wake the loop.
     pushed push(node* n) noexcept {
-        node* head = head_.load(std::memory_order_relaxed);
+        fetch_to_write(&head_);
+        node* head = nullptr; // a guess: a look at it would fetch the line for reading first
         for (;;) {
             if (head == closed() && !FERRY_PLANTED("inbox.pushes_after_close")) {
                 return pushed::refused;
@@ -46,9 +47,12 @@ public:
 
     // Loop thread. What was pushed, oldest first, or null.
     node* drain() noexcept {
-        if (head_.load(std::memory_order_relaxed) == nullptr) {
+        node* const head = head_.load(std::memory_order_relaxed);
+        if (head == nullptr) {
             return nullptr;
         }
+        fetch_to_write(&head_);
+        fetch_job(head);
         return reversed(head_.exchange(nullptr, std::memory_order_acquire));
     }
 

@@ -18,6 +18,7 @@
 #include <ferry/detail/timer_heap.hpp>
 
 #include <atomic>
+#include <coroutine>
 #include <cstdint>
 #include <exception>
 #include <limits>
@@ -36,7 +37,22 @@ class offload_operation;
 class abandon_state;
 class interruption;
 class thread_waiter;
+struct task_record;
 struct call_record;
+
+// A coroutine that a job takes to its thread and resumes there; or none.
+struct passenger {
+    std::coroutine_handle<> frame;
+    task_record* task = nullptr;
+
+    // Starts to fetch both, which may be gone by now.
+    void fetch() const noexcept {
+        if (task != nullptr) {
+            fetch_to_write(frame.address(), 0, 320);
+            fetch_to_write(task, 0, 128);
+        }
+    }
+};
 
 // What may wait for a token: a job, or a coroutine (token_waiter).
 struct limiter_waiter : link {
@@ -136,6 +152,7 @@ public: // for the engine
     detail::limiter_core* limiter_ = nullptr;
     ferry::executor* executor_ = nullptr;
     std::source_location where_; // of the await
+    detail::passenger passenger_;
 };
 
 } // namespace ferry

@@ -201,6 +201,10 @@ private:
     std::uint32_t spin_budget_ns_;
     ready_order* order_ = nullptr; // null: first in, first out
     bool real_time_ = true;
+    // The last job's: what will be touched when it is back, and by the next one. Addresses only.
+    passenger last_passenger_;
+    const void* last_limiter_ = nullptr;
+    const void* last_executor_ = nullptr;
     bool may_spin_ = false;
     bool alone_ = false; // one processor only
     bool orphaned_ = false;

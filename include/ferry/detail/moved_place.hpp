@@ -54,19 +54,23 @@ public:
 
     // On the thread: what the loop has to do when the job has ended.
     void begin_at_home(operation& op, begin_function begin) noexcept;
-    void end_at_home(promise_base& frame) noexcept { ended_ = &frame; }
+    void end_at_home(promise_base& frame) noexcept { hop_.ended = &frame; }
     // The same for a frame that ended on the loop.
     void end_soon(promise_base& frame) noexcept;
 
 private:
     class hop final : public work_base {
     public:
-        explicit hop(moved_place& there) noexcept : there_(&there) {}
         void begin_again(context_ref context, bool must_run, bool cancelled) noexcept;
         context_ref take_context() noexcept { return std::move(context_); }
         bool has_run() const noexcept { return has_run_; }
         std::exception_ptr error() noexcept;
         void request_stop() noexcept override {}
+
+        // What is to be done on the loop; of these two, one:
+        operation* op = nullptr;
+        begin_function begin = nullptr;
+        promise_base* ended = nullptr;
 
     private:
         void prepare() override;
@@ -75,7 +79,6 @@ private:
         static void invoke(work_base& self);
         static void let_go(work_base&) noexcept {}
 
-        moved_place* there_;
         bool has_run_ = false;
     };
 
@@ -85,7 +88,6 @@ private:
     void arrived() noexcept;
 
     hop hop_;
-    dispatcher dispatch_; // of its thread
     std::unique_ptr<executor> own_executor_;
     run_core* loop_ = nullptr; // whose thread it is
     bool by_default_;          // the loop's limiter, the thread cache
@@ -95,11 +97,6 @@ private:
     promise_base* mover_ = nullptr; // until it has arrived
     std::unique_ptr<moved_place> replaced_;
     bool has_arrived_ = false;
-
-    // Of these two, one:
-    operation* op_ = nullptr;
-    begin_function begin_ = nullptr;
-    promise_base* ended_ = nullptr;
 };
 
 } // namespace ferry::detail

@@ -1,6 +1,8 @@
 // The one node of the engine: everything that waits to run is one, embedded in what it runs.
 #pragma once
 
+#include <ferry/detail/sync.hpp>
+
 #include <cstddef>
 
 namespace ferry::detail {
@@ -20,21 +22,22 @@ struct node {
 // How far ahead: enough to cover the way of a cache line from one processor to another.
 inline constexpr std::size_t nodes_ahead = 4;
 
-// Starts to fetch the cache lines from `before` bytes in front of the address to `behind` bytes
-// behind it. Any address will do.
-inline void fetch(const void* address, int before, int behind) noexcept {
-    for (int offset = -before; offset < behind; offset += 64) {
-        __builtin_prefetch(static_cast<const char*>(address) + offset, 1);
+inline constexpr int cache_line = 64;
+
+// The same for what lies from `before` bytes in front of the address to `behind` bytes behind it.
+inline void fetch_to_write(const void* address, int before, int behind) noexcept {
+    for (int offset = -before; offset < behind; offset += cache_line) {
+        fetch_to_write(static_cast<const char*>(address) + offset);
     }
 }
 
-// What both shores touch of a job, and the frame that a job lies in.
-inline constexpr int job_bytes = 256;
+// What both shores touch of a job, from its node on, and the frame that a job lies in.
+inline constexpr int job_bytes = 192;
 inline constexpr int frame_bytes_before_job = 320;
 
-inline void fetch_job(const void* job) noexcept {
-    if (job != nullptr) {
-        fetch(job, 0, job_bytes);
+inline void fetch_job(const void* n) noexcept {
+    if (n != nullptr) {
+        fetch_to_write(n, 0, job_bytes);
     }
 }
 

@@ -165,10 +165,10 @@ private:
     // Closed or not.
     bool has_more() noexcept { return available() != 0 || (look(), available() != 0); }
 
-    alignas(64) place tail_; // the producer's
+    alignas(cache_line) place tail_; // the producer's
     chunk* first_ = nullptr;
     atomic<chunk*> spare_{nullptr};
-    alignas(64) place head_; // the consumer's
+    alignas(cache_line) place head_; // the consumer's
 };
 
 // What is iterated, and how: the callable, its arguments, the range that they gave.

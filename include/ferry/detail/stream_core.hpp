@@ -201,7 +201,7 @@ private:
     stream_job job_;
 
     // The producer's.
-    alignas(64) atomic<std::uint64_t> made_{0};
+    alignas(cache_line) atomic<std::uint64_t> made_{0};
     counter made_in_all_;
     std::uint64_t limit_;
     counter found_full_;
@@ -211,7 +211,7 @@ private:
     std::exception_ptr error_;
 
     // The consumer's.
-    alignas(64) atomic<std::uint64_t> taken_{0};
+    alignas(cache_line) atomic<std::uint64_t> taken_{0};
     thread_waiter* sleeper_ = nullptr; // the producer's, while it is asleep
     counter taken_in_all_;
     std::size_t available_ = 0;

@@ -37,6 +37,17 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+// Starts to bring the cache line of that address to this processor, for it alone; whether there is
+// anything or not. Worth it before a locked instruction on a line that others read, or spin on: that
+// would fetch the line to read it, and then once more to write it.
+inline void fetch_to_write(const void* address) noexcept {
+#if defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+#else
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 // Gives the processor to whoever has it to finish what is being waited for.
 void thread_yield() noexcept;
 

@@ -54,7 +54,7 @@ struct worker_limits {
     char name[16] = {}; // of threads that run unnamed jobs; empty: the process's
 };
 
-class worker_set final : public executor {
+class alignas(cache_line) worker_set final : public executor {
 public:
     // No limits: unbounded, the defaults. They must outlive the set.
     explicit worker_set(const worker_limits* limits = nullptr) noexcept : limits_(limits) {}
@@ -119,7 +119,7 @@ private:
     void take_out(job& j) noexcept;
     bool all_wait() const noexcept;
     hand_over choose() noexcept;
-    void give(worker& w, job* j) noexcept;
+    static void fill_slot(worker& w, job& j) noexcept;
     void pop_idle(worker& w) noexcept;
     void enroll(worker& self) noexcept;
     void strike_off(worker& self) noexcept;
@@ -133,15 +133,18 @@ private:
     void last_has_left() noexcept;
     std::size_t most_threads() const noexcept;
 
-    futex_mutex lock_;
+    // On the object's first cache line, which loops fetch before they submit: what a job that is
+    // handed to a spinning worker needs.
+    atomic<worker*> spinner_{nullptr};
+    atomic<std::uint32_t> queue_size_{0}; // written under the lock
+    atomic<std::uint32_t> spin_budget_ns_{20'000};
+    // On another, as workers write it for each job.
+    alignas(cache_line) atomic<std::uint32_t> progress_{0}; // changes when a job is taken
+    alignas(cache_line) futex_mutex lock_;
     list<job> queue_;
-    atomic<std::uint32_t> queue_size_{0};                 // written under the lock
-    atomic<std::uint32_t> progress_{0};                   // changes when a job is taken
     atomic<bool> attended_{false};                        // written under the lock
     std::chrono::steady_clock::time_point attended_at_{}; // under the lock, like the next
     std::uint32_t progress_seen_ = 0;
-    atomic<worker*> spinner_{nullptr};
-    atomic<std::uint32_t> spin_budget_ns_{20'000};
     worker* idle_ = nullptr;
     worker* workers_ = nullptr; // all, for the statistics
     std::size_t threads_ = 0;
