@@ -4,6 +4,7 @@
 #include <ferry/detail/sync.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace ferry::detail {
 
@@ -26,8 +27,9 @@ inline constexpr int cache_line = 64;
 
 // The same for what lies from `before` bytes in front of the address to `behind` bytes behind it.
 inline void fetch_to_write(const void* address, int before, int behind) noexcept {
+    const std::intptr_t here = reinterpret_cast<std::intptr_t>(address); // there may be nothing
     for (int offset = -before; offset < behind; offset += cache_line) {
-        fetch_to_write(static_cast<const char*>(address) + offset);
+        fetch_to_write(reinterpret_cast<const void*>(here + offset));
     }
 }
 

@@ -42,7 +42,7 @@ inline void cpu_pause() noexcept {
 // would fetch the line to read it, and then once more to write it.
 inline void fetch_to_write(const void* address) noexcept {
 #if defined(__x86_64__)
-    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));
+    asm volatile("prefetchw {(%0)|[%0]}" : : "r"(address));
 #else
     __builtin_prefetch(address, 1);
 #endif
