@@ -169,7 +169,7 @@ void loop_state::run_ready(std::size_t most) noexcept {
         more = n != last;
         ++count;
         if (const node* soon = ready_.second(); soon != nullptr && soon->ahead != nullptr) {
-            fetch_to_write(soon, frame_bytes_before_job, job_bytes);
+            fetch_to_write(soon, frame_bytes, job_bytes);
         }
         if (watched == nullptr) [[likely]] {
             dispatch.run(n);
@@ -240,8 +240,7 @@ bool loop_state::spin() noexcept {
     for (;;) {
         for (int i = 0; i != (alone_ ? 2 : 32); ++i) {
             if (!core_->inbox_empty()) {
-                last_passenger_.fetch();
-                fetch_to_write(last_limiter_, 0, 128);
+                last_company_.fetch();
                 fetch_to_write(last_executor_); // where a worker_set has what is to be written
                 spin_budget_ns_ = std::min(spin_budget_ns_ * 2, most_spin_ns);
                 counters.fruitful_spins.add();
@@ -317,10 +316,8 @@ void loop_state::hand_over_jobs() noexcept {
     if (submitted_.empty()) {
         return;
     }
-    const job& first = *submitted_.front();
-    last_passenger_ = first.passenger_;
-    last_limiter_ = first.limiter_;
-    last_executor_ = first.executor_;
+    last_company_ = submitted_.front()->company();
+    last_executor_ = submitted_.front()->executor_;
     job* last[nodes_ahead] = {};
     std::size_t count = 0;
     for (job* j = submitted_.front(); j != nullptr; j = submitted_.next(j)) {

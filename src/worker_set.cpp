@@ -80,7 +80,7 @@ struct worker {
     // Written by whoever gives it a job, while it may spin on it:
     alignas(cache_line) atomic<std::uint32_t> word{0}; // 1: the slot is filled
     job* slot = nullptr;                               // null: leave
-    passenger slot_passenger;                          // that job's
+    job_company slot_company;                          // that job's
     alignas(cache_line) bool searching = false;        // by whoever gives it a job, then by itself
     bool parked = false;                               // under the lock, like the links
     worker* idle_below = nullptr;
@@ -94,8 +94,7 @@ struct worker {
     bool alone = false;                  // one processor only
     const node* ended[nodes_ahead] = {}; // the last ones; addresses only
     std::size_t ended_count = 0;
-    const void* limiter = nullptr; // of its last job; an address only
-    int thread = 0;                // for the system
+    int thread = 0; // for the system
     counter jobs_run;
     job_card card;
 };
@@ -418,7 +417,7 @@ void worker_set::pop_idle(worker& w) noexcept {
 
 void worker_set::fill_slot(worker& w, job& j) noexcept {
     w.slot = &j;
-    w.slot_passenger = j.passenger_;
+    w.slot_company = j.company();
 }
 
 // Nobody is searching and something is queued: the spinning worker, an idle one, or a new one.
@@ -548,7 +547,6 @@ void worker_set::work(job* first) noexcept {
         if (!j->named_) {
             restore_thread_name();
         }
-        self.limiter = j->limiter_;
         self.jobs_run.add();
         progress_.store(progress_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         self.card.begin(*j);
@@ -617,8 +615,7 @@ job* worker_set::slot_of(worker& self) noexcept {
         }
     }
     fetch_job(static_cast<node*>(self.slot));
-    self.slot_passenger.fetch();
-    fetch_to_write(self.limiter, 0, 128);
+    self.slot_company.fetch();
     self.word.store(0, std::memory_order_relaxed);
     return std::exchange(self.slot, nullptr);
 }

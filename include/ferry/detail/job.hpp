@@ -45,11 +45,24 @@ struct passenger {
     std::coroutine_handle<> frame;
     task_record* task = nullptr;
 
-    // Starts to fetch both, which may be gone by now.
     void fetch() const noexcept {
         if (task != nullptr) {
-            fetch_to_write(frame.address(), 0, 320);
-            fetch_to_write(task, 0, 128);
+            fetch_to_write(frame.address(), 0, frame_bytes);
+            fetch_to_write(task, 0, task_bytes);
+        }
+    }
+};
+
+// What is touched together with a job, told beside it, so that all of it can be fetched at once.
+// Addresses only: what they named may be gone.
+struct job_company {
+    passenger carried;
+    const void* limiter = nullptr;
+
+    void fetch() const noexcept {
+        carried.fetch();
+        if (limiter != nullptr) {
+            fetch_to_write(limiter, 0, limiter_bytes);
         }
     }
 };
@@ -151,8 +164,10 @@ public: // for the engine
     detail::run_core* core_ = nullptr;
     detail::limiter_core* limiter_ = nullptr;
     ferry::executor* executor_ = nullptr;
-    std::source_location where_; // of the await
-    detail::passenger passenger_;
+    std::source_location where_;  // of the await
+    detail::passenger passenger_; // here, as these lines travel, and those of its operation do not
+
+    detail::job_company company() const noexcept { return {passenger_, limiter_}; }
 };
 
 } // namespace ferry

@@ -196,15 +196,14 @@ private:
     std::size_t guests_ = 0;
     std::size_t waiting_jobs_ = 0; // of jobs_
     std::size_t jobs_ = 0;         // handed over or submitted, not yet back
-    std::uint32_t passes_ = 0;     // since the last look at I/O
+    // The last job's: what will be touched when it is back, and by the next one. Addresses only.
+    job_company last_company_;
+    const void* last_executor_ = nullptr;
+    std::uint32_t passes_ = 0; // since the last look at I/O
     time_point looked_at_io_{};
     std::uint32_t spin_budget_ns_;
     ready_order* order_ = nullptr; // null: first in, first out
     bool real_time_ = true;
-    // The last job's: what will be touched when it is back, and by the next one. Addresses only.
-    passenger last_passenger_;
-    const void* last_limiter_ = nullptr;
-    const void* last_executor_ = nullptr;
     bool may_spin_ = false;
     bool alone_ = false; // one processor only
     bool orphaned_ = false;

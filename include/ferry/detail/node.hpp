@@ -25,7 +25,7 @@ inline constexpr std::size_t nodes_ahead = 4;
 
 inline constexpr int cache_line = 64;
 
-// The same for what lies from `before` bytes in front of the address to `behind` bytes behind it.
+// Fetches all lines from `before` bytes in front of the address to `behind` bytes behind it.
 inline void fetch_to_write(const void* address, int before, int behind) noexcept {
     const std::intptr_t here = reinterpret_cast<std::intptr_t>(address); // there may be nothing
     for (int offset = -before; offset < behind; offset += cache_line) {
@@ -33,13 +33,17 @@ inline void fetch_to_write(const void* address, int before, int behind) noexcept
     }
 }
 
-// What both shores touch of a job, from its node on, and the frame that a job lies in.
+// What both shores touch: of a job, from its node on; of the frame that a job lies in, or carries; of
+// its task; of its limiter.
 inline constexpr int job_bytes = 192;
-inline constexpr int frame_bytes_before_job = 320;
+inline constexpr int frame_bytes = 320;
+inline constexpr int task_bytes = 128;
+inline constexpr int limiter_bytes = 128;
 
-inline void fetch_job(const void* n) noexcept {
-    if (n != nullptr) {
-        fetch_to_write(n, 0, job_bytes);
+// `at`: the node of a job, or null.
+inline void fetch_job(const void* at) noexcept {
+    if (at != nullptr) {
+        fetch_to_write(at, 0, job_bytes);
     }
 }
 

@@ -29,7 +29,7 @@ struct spin_credit {
 spin_credit& spin_credit_of_thread() noexcept;
 
 // True when `there()` within the thread's budget. Pauses at first, for an answer that is under way;
-// then lets others run, of which one may be who answers.
+// then, after a microsecond or so, lets others run, of which one may be who answers.
 template <class There>
 bool spin_until(There there) noexcept {
     constexpr int rounds_before_yield = 2; // of looking at the clock
