@@ -73,6 +73,7 @@ public:
 
     static void lag(const options& options) {
         Shore here(options.pool);
+        fill_pool(here);
         latencies alone(1 << 16);
         const auto until = clock::now() + lag_alone_time;
         const reading alone_start = reading::now();

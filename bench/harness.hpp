@@ -24,8 +24,9 @@ using std::chrono::nanoseconds;
 
 inline constexpr int concurrent_tasks = 1000; // throughput
 
-// Before round trips and throughput are measured, each thread of the pool gets a job that sleeps, all
-// at once: libraries that start threads when they are needed have started all of them then.
+// Before round trips, throughput and lag are measured, each thread of the pool gets a job that
+// sleeps, all at once: libraries that start threads when they are needed have started all of them
+// then.
 inline constexpr milliseconds fill_pool_time{20};
 
 inline constexpr int lag_tasks = 200;
