@@ -25,15 +25,19 @@ bool limiter_core::has_room(const limiter_part& p) const noexcept {
 
 template <class F>
 bool limiter_core::any_waiter(F f) {
-    for (std::size_t i = 0; i != parts(); ++i) {
-        limiter_part& p = part(i);
-        for (limiter_waiter* w = p.waiters.front(); w != nullptr; w = p.waiters.next(w)) {
-            if (f(*w, p)) {
+    const auto in = [&](list<limiter_waiter>& line) {
+        for (limiter_waiter* w = line.front(); w != nullptr; w = line.next(w)) {
+            if (f(*w, part_of(*w))) {
                 return true;
             }
         }
+        return false;
+    };
+    bool found = in(returning_);
+    for (std::size_t i = 0; !found && i != parts(); ++i) {
+        found = in(part(i).waiters);
     }
-    return false;
+    return found;
 }
 
 void limiter_core::borrow_from(limiter_part& p) noexcept {
@@ -55,16 +59,13 @@ void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
     lock_.lock();
     for (job* j = jobs.front(); j != nullptr && j->limiter_ == this; j = jobs.front()) {
         j->detail::link::unlink();
-        limiter_part& part = part_of(*j);
-        if (part.waiters.empty() && has_room(part)) {
+        if (may_have(*j)) {
             lend(*j);
             admitted.push_back(j);
         } else if (j->lineage_ != nullptr && hand_down(*j)) {
             admitted.push_back(j);
         } else {
-            j->waiting = true;
-            part.waiters.push_back(j);
-            ++waiting_;
+            line_up(*j);
             if (j->lineage_ != nullptr) {
                 nested = j;
                 break; // the others come in the next call
@@ -73,16 +74,24 @@ void limiter_core::admit(list<job>& jobs, list<job>& admitted) noexcept {
     }
     lock_.unlock();
     // Whatever happens to it meanwhile, its frame goes on on this very thread only.
-    if (nested != nullptr && refuse_if_stuck(*nested)) {
-        nested->limiter_ = nullptr; // it has no token
-        nested->fail(std::make_exception_ptr(would_deadlock(
-            nested->abandonable_
-                ? "all tokens of the limiter are held by jobs that wait for this job, and one "
-                  "that may be abandoned cannot use theirs; give it another limiter"
-                : "all tokens of the limiter are held by jobs that wait, in from_thread, for jobs "
-                  "of this limiter or of others in the same state; give nested jobs another "
-                  "limiter, or raise its total")));
+    if (nested != nullptr) {
+        fail_if_stuck(*nested);
     }
+}
+
+void limiter_core::fail_if_stuck(job& j) noexcept {
+    if (!refuse_if_stuck(j)) {
+        return;
+    }
+    if (j.returns_ == nullptr) {
+        j.limiter_ = nullptr; // it has no token
+    }
+    j.fail(std::make_exception_ptr(would_deadlock(
+        j.abandonable_ ? "all tokens of the limiter are held by jobs that wait for this job, and "
+                         "one that may be abandoned cannot use theirs; give it another limiter"
+                       : "all tokens of the limiter are held by jobs that wait, in from_thread, "
+                         "for jobs of this limiter or of others in the same state; give nested "
+                         "jobs another limiter, or raise its total")));
 }
 
 bool limiter_core::borrow(const void* borrower, token_waiter* w) {
@@ -103,9 +112,7 @@ bool limiter_core::borrow(const void* borrower, token_waiter* w) {
         throw would_block("the limiter has no token left; await acquire() instead");
     }
     w->borrower = borrower;
-    w->waiting = true;
-    common_.waiters.push_back(w);
-    ++waiting_;
+    line_up(*w);
     return false;
 }
 
@@ -118,13 +125,20 @@ bool limiter_core::withdraw(limiter_waiter& w) noexcept {
     return true;
 }
 
-void limiter_core::stop_waiting(limiter_waiter& w) noexcept {
+void limiter_core::line_up(limiter_waiter& w) noexcept {
+    w.waiting = true;
+    line_of(w).push_back(&w);
+    ++waiting_;
+}
+
+void limiter_core::leave_line(limiter_waiter& w) noexcept {
     w.waiting = false;
     w.unlink();
-    if (w.is_job && static_cast<job&>(w).returns_ != nullptr) {
-        return;
-    }
     --waiting_;
+}
+
+void limiter_core::stop_waiting(limiter_waiter& w) noexcept {
+    leave_line(w);
     if (!w.is_job) {
         borrowers_.erase(static_cast<token_waiter&>(w).borrower);
     }
@@ -135,8 +149,11 @@ void limiter_core::stop_waiting(limiter_waiter& w) noexcept {
 namespace {
 
 const call_record* lineage_of(const limiter_waiter& w) noexcept {
-    return w.is_job ? static_cast<const job&>(w).lineage_
-                    : static_cast<const token_waiter&>(w).lineage;
+    if (!w.is_job) {
+        return static_cast<const token_waiter&>(w).lineage;
+    }
+    const job& j = static_cast<const job&>(w);
+    return j.lineage_ != nullptr ? j.lineage_ : j.awaited_by_;
 }
 
 bool stands_in(const call_record& what, const call_record* lineage) noexcept {
@@ -293,8 +310,7 @@ void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
     for (limiter_waiter *w = returning_.front(), *next = nullptr; w != nullptr; w = next) {
         next = returning_.next(w);
         if (has_room(part_of(*w))) {
-            w->unlink();
-            w->waiting = false;
+            leave_line(*w);
             lend(*w);
             lucky.push_back(w);
         }
@@ -307,9 +323,8 @@ void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
             continue;
         }
         tried = 0;
-        limiter_waiter* w = p.waiters.pop_front();
-        w->waiting = false;
-        --waiting_;
+        limiter_waiter* w = p.waiters.front();
+        leave_line(*w);
         lend(*w);
         if (!w->is_job) {
             borrowers_.find(static_cast<token_waiter*>(w)->borrower)->second = true;
@@ -364,14 +379,32 @@ void limiter_core::release_job(job& j) noexcept {
 }
 
 bool limiter_core::lend_back(job& j) noexcept {
-    const std::lock_guard guard(lock_);
-    if (has_room(part_of(j))) {
-        lend(j);
-        return true;
+    bool nested = false;
+    {
+        const std::lock_guard guard(lock_);
+        if (may_have(j)) {
+            lend(j);
+            return true;
+        }
+        line_up(j);
+        nested = j.awaited_by_ != nullptr;
     }
-    j.waiting = true;
-    returning_.push_back(&j);
+    if (nested) {
+        fail_if_stuck(j);
+    }
     return false;
+}
+
+void limiter_core::awaited(job& j, const call_record* by) noexcept {
+    bool nested = false;
+    {
+        const std::lock_guard guard(lock_);
+        j.awaited_by_ = by;
+        nested = by != nullptr && j.waiting;
+    }
+    if (nested) {
+        fail_if_stuck(j);
+    }
 }
 
 void limiter_core::release(const void* borrower) {
@@ -496,9 +529,6 @@ limiter_statistics limiter_core::statistics() {
     out.total = total_;
     out.borrowed = borrowed_;
     out.waiting = waiting_;
-    for (const limiter_waiter* w = returning_.front(); w != nullptr; w = returning_.next(w)) {
-        ++out.waiting;
-    }
     for (const auto& [borrower, holds] : borrowers_) {
         if (holds) {
             out.borrowers.push_back(borrower);

@@ -295,6 +295,7 @@ void moved_place::hop::begin_again(context_ref context, bool must_run, bool canc
     taken_.store(false, std::memory_order_relaxed);
     has_run_ = false;
     must_run_ = must_run;
+    comes_back = must_run;
     context_ = std::move(context);
     has_context_ = true;
     write_back_ = true;

@@ -166,9 +166,8 @@ void stream_core::submit() noexcept {
 // Takes the job back if it was not started.
 bool stream_core::withdraw() noexcept {
     if (job_.limiter_ != nullptr && tokens_->withdraw(job_)) {
-        if (job_.returns_ != nullptr) { // it runs, and has to leave: it needs no token for that
-            refused_token_ = true;
-            job_.returns_->wake();
+        if (job_.returns_ != nullptr) {
+            refuse_token();
             return false;
         }
     } else if (!job_.taken_.load(std::memory_order_relaxed) && job_.executor_->try_withdraw(job_)) {
@@ -247,15 +246,19 @@ void stream_core::wake_producer() noexcept {
     }
 }
 
-// The range of a job that rests is destroyed on a worker, at once: without a token, and not by the
-// executor, which may be gone.
 void stream_core::clean_up_elsewhere() noexcept {
+    under_way_ = true;
+    add_reference(); // the job's
+    leave_elsewhere();
+}
+
+// The range of a job that does not run is destroyed on a worker, at once: without a token, and not by
+// the executor, which may be gone.
+void stream_core::leave_elsewhere() noexcept {
     job_.word_.fetch_or(job::stop_bit, std::memory_order_acq_rel);
     job_.limiter_ = nullptr;
     job_.lineage_ = nullptr;
     job_.executor_ = &cache();
-    under_way_ = true;
-    add_reference(); // the job's
     job_.admitted();
 }
 
@@ -285,20 +288,29 @@ bool stream_core::wait_for_room() noexcept {
         const bool had_token = has_token_;
         return_token(); // who does not run needs none
         me.wait(1);
-        if (had_token && !asked_to_leave()) {
-            take_token_again(me);
+        if (had_token && !asked_to_leave() && !take_token_again(me)) {
+            return false;
         }
     }
 }
 
-// It was woken once; for the token it may have to wait for another wake-up.
-void stream_core::take_token_again(thread_waiter& me) noexcept {
+// It was woken once; for the token it may have to wait for another wake-up. False: it has to leave.
+bool stream_core::take_token_again(thread_waiter& me) noexcept {
     job_.returns_ = &me;
+    job_.comes_back = true;
     if (!tokens_->lend_back(job_)) {
         me.wait(2);
     }
     job_.returns_ = nullptr;
     has_token_ = !refused_token_;
+    return has_token_;
+}
+
+// The producer waits for its token, and has to leave: it needs none for that.
+void stream_core::refuse_token() noexcept {
+    refused_token_ = true;
+    job_.word_.fetch_or(job::stop_bit, std::memory_order_acq_rel);
+    job_.returns_->wake();
 }
 
 void stream_core::executed(verdict v) noexcept {
@@ -308,6 +320,7 @@ void stream_core::executed(verdict v) noexcept {
         return;
     }
     has_token_ = job_.limiter_ != nullptr;
+    job_.lineage_ = nullptr; // it may outlive the call
     const bool rests = run_producer();
     worker_finishing(job_);
     return_token();
@@ -355,7 +368,6 @@ void stream_core::rest() noexcept {
         }
     }
     if ((seen & closed) == 0) {
-        job_.lineage_ = nullptr;
         submit();
         return;
     }
@@ -366,12 +378,21 @@ void stream_core::rest() noexcept {
     end();
 }
 
+// The job was refused what it needs: a token, or a thread.
 void stream_core::failed(std::exception_ptr error) noexcept {
-    has_token_ = job_.limiter_ != nullptr;
     error_ = std::move(error);
-    drop_source();
+    if (job_.returns_ != nullptr) {
+        refuse_token();
+        return;
+    }
+    has_token_ = job_.limiter_ != nullptr;
     return_token();
-    end();
+    if (touched_) {
+        leave_elsewhere();
+    } else {
+        drop_source();
+        end();
+    }
 }
 
 void stream_core::return_token() noexcept {
@@ -422,6 +443,7 @@ std::coroutine_handle<> stream_wait::start() {
         s.found_empty_.add();
         held_ = counted<stream_core>::share(&s);
         loop.wait_for_thing();
+        for_whom(waiter->task->lineage);
     } else {
         finish();
     }
@@ -433,9 +455,17 @@ stream_core& stream_wait::answered() noexcept {
     return *stream_;
 }
 
+// Who waits for the coroutine that waits: the producer must not need a token that they keep.
+void stream_wait::for_whom(const call_record* lineage) noexcept {
+    if (waiter->task->lineage != nullptr && held_->tokens_) {
+        held_->tokens_->awaited(held_->job_, lineage);
+    }
+}
+
 void stream_wait::arrived(node* n, verdict) noexcept {
     auto& self = *static_cast<stream_wait*>(n);
     if (self.held_) {
+        self.for_whom(nullptr);
         self.waiter->task->loop->thing_ended();
     }
     self.deliver();
@@ -448,6 +478,7 @@ void stream_wait::try_withdraw() noexcept {
             (stream_->made_.load(std::memory_order_acquire) & stream_core::ended) == 0) {
             stream_->withdraw();
         }
+        for_whom(nullptr);
         waiter->task->loop->thing_ended();
         held_ = counted<stream_core>();
         stop();

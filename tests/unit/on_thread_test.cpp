@@ -280,6 +280,64 @@ TEST(on_thread, token_and_worker_are_given_back_while_it_waits) {
     });
 }
 
+TEST(on_thread, comes_back_ahead_of_who_waits_for_a_first_token) {
+    run([]() -> task<> {
+        ferry::capacity_limiter one(1);
+        ferry::event go_on;
+        std::vector<int> order;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            gate waits;
+            group.start_soon([&]() -> task<> {
+                co_await on_thread({.limiter = &one}, [&]() -> task<> {
+                    waits.open();
+                    co_await go_on.wait();
+                    order.push_back(0);
+                });
+            });
+            co_await crossing::opened(waits);
+            gate first;
+            group.start_soon([&]() -> task<> {
+                co_await to_thread({.limiter = &one}, [&] {
+                    first.wait();
+                    order.push_back(1);
+                });
+            });
+            for (int i : {2, 3}) {
+                group.start_soon([&order, &one, i]() -> task<> {
+                    co_await to_thread({.limiter = &one}, [&order, i] { order.push_back(i); });
+                });
+            }
+            co_await crossing::until([&] { return one.statistics().waiting == 2; });
+            go_on.set();
+            co_await crossing::until([&] { return one.statistics().waiting == 3; });
+            first.open();
+        });
+        EXPECT_EQ(order, (std::vector<int>{1, 0, 2, 3}));
+        EXPECT_EQ(one.statistics().borrowed, 0u);
+    });
+}
+
+// The job of the call has the only token: the block runs with that, each time it comes back.
+TEST(on_thread, for_a_job_that_waits_it_comes_back_with_that_ones_token) {
+    run([]() -> task<> {
+        ferry::capacity_limiter one(1);
+        int steps = 0;
+        co_await to_thread({.limiter = &one}, [&] {
+            ferry::from_thread([&]() -> task<> {
+                co_await on_thread({.limiter = &one}, [&]() -> task<> {
+                    for (int i = 0; i != 3; ++i) {
+                        co_await ferry::yield();
+                        EXPECT_EQ(one.statistics().borrowed, 1u);
+                        ++steps;
+                    }
+                });
+            });
+        });
+        EXPECT_EQ(steps, 3);
+        EXPECT_EQ(one.statistics().borrowed, 0u);
+    });
+}
+
 // A limiter of another type than ferry's.
 struct counting_limiter {
     explicit counting_limiter(std::size_t n) : inner(n) {}

@@ -833,6 +833,116 @@ TEST(thread_stream, a_nested_stream_without_a_token_to_be_had_is_refused) {
     EXPECT_TRUE(refused);
 }
 
+// The job that has the only token waits for the consumer, who waits for the producer: it is told,
+// whoever of the two waits first.
+TEST(thread_stream, a_producer_whose_token_cannot_come_back_is_refused) {
+    for (int i = 0; i != 50; ++i) {
+        auto r = std::make_shared<record>();
+        ferry::run([r]() -> task<> {
+            ferry::capacity_limiter limiter(1);
+            auto rows =
+                iterate_in_thread({.max_size = 2, .limiter = &limiter}, recorded, r, for_ever);
+            const auto first = co_await rows.next();
+            EXPECT_EQ(first, 1);
+            co_await crossing::until([&] {
+                return rows.statistics().buffered == 2 && limiter.statistics().borrowed == 0;
+            });
+            bool refused = false;
+            co_await ferry::to_thread({.limiter = &limiter}, [&] {
+                ferry::from_thread([&]() -> task<> {
+                    const auto second = co_await rows.next(); // it is there
+                    EXPECT_EQ(second, 2);
+                    const auto third = co_await rows.next();
+                    EXPECT_EQ(third, 3);
+                    refused = co_await crossing::throws<ferry::would_deadlock>(rows.next());
+                });
+            });
+            EXPECT_TRUE(refused);
+            EXPECT_EQ(r->left.load(), 1);
+            const auto after = co_await rows.next();
+            EXPECT_FALSE(after);
+            EXPECT_EQ(limiter.statistics().borrowed, 0u);
+            EXPECT_EQ(limiter.statistics().waiting, 0u);
+        });
+    }
+}
+
+TEST(thread_stream, a_call_that_waits_for_a_producer_ends_when_a_token_is_free) {
+    ferry::run([]() -> task<> {
+        ferry::capacity_limiter limiter(2);
+        auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, count_to, 3);
+        const auto first = co_await rows.next();
+        EXPECT_EQ(first, 1);
+        co_await crossing::until(
+            [&] { return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0; });
+        const auto found_empty = rows.statistics().found_empty;
+        crossing::held_job other;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await ferry::to_thread({.limiter = &limiter}, [&] { other.run(); });
+            });
+            co_await crossing::opened(other.started);
+            group.start_soon([&]() -> task<> {
+                co_await crossing::until([&] {
+                    return rows.statistics().found_empty > found_empty &&
+                           limiter.statistics().waiting == 1;
+                });
+                other.go_on.open();
+            });
+            co_await ferry::to_thread({.limiter = &limiter}, [&] {
+                const int last = ferry::from_thread([&]() -> task<int> {
+                    const auto second = co_await rows.next();
+                    EXPECT_EQ(second, 2);
+                    const auto third = co_await rows.next();
+                    co_return third.value_or(0);
+                });
+                EXPECT_EQ(last, 3);
+            });
+        });
+        const auto end = co_await rows.next();
+        EXPECT_FALSE(end);
+    });
+}
+
+// A range that rests between two jobs is destroyed on a worker, also when there will be none.
+TEST(thread_stream, a_pulled_stream_that_is_refused_leaves_on_a_worker) {
+    auto r = std::make_shared<record>();
+    ferry::run([r]() -> task<> {
+        ferry::capacity_limiter limiter(1);
+        auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter, .pull = true}, recorded,
+                                      r, for_ever);
+        const auto first = co_await rows.next();
+        EXPECT_EQ(first, 1);
+        bool refused = false;
+        co_await ferry::to_thread({.limiter = &limiter}, [&] {
+            ferry::from_thread([&]() -> task<> {
+                // What was there, if anything.
+                co_await crossing::until([&] { return limiter.statistics().waiting == 0; });
+                while (!refused) {
+                    refused = co_await crossing::throws<ferry::would_deadlock>(rows.next());
+                }
+            });
+        });
+        EXPECT_EQ(r->left.load(), 1);
+        EXPECT_NE(r->left_on.load(), std::this_thread::get_id());
+    });
+    ferry::run([]() -> task<> {
+        auto gone = std::make_shared<record>();
+        ferry::thread_pool pool(1);
+        auto rows =
+            iterate_in_thread({.max_size = 1, .executor = &pool, .pull = true}, recorded, gone, 9);
+        const auto first = co_await rows.next();
+        EXPECT_EQ(first, 1);
+        co_await pool.shutdown();
+        bool refused = false;
+        while (!refused) {
+            refused = co_await crossing::throws<ferry::executor_closed>(rows.next());
+        }
+        EXPECT_EQ(gone->left.load(), 1);
+        EXPECT_NE(gone->left_on.load(), std::this_thread::get_id());
+    });
+}
+
 TEST(thread_stream, the_producer_may_call_the_loop) {
     ferry::run([]() -> task<> {
         auto rows = iterate_in_thread(

@@ -72,6 +72,8 @@ struct limiter_waiter : link {
     bool waiting = false;  // under the limiter's lock, like the next
     bool has_lent = false; // a job whose token is that of one in its lineage
     bool is_job = false;
+    bool comes_back =
+        false; // it gave its token back while it waited for something: ahead of others
     bool left_behind = false; // it may outlive the limiter object, and its token may
     std::uint32_t part = 0;   // of the limiter's tokens, which it waits for
 
@@ -102,11 +104,12 @@ public: // for the engine
     std::exception_ptr error_;
     atomic<std::int64_t> deadline_{no_deadline}; // of the steady clock, in ns
     char name_[16] = {};
-    const call_record* lineage_ = nullptr; // who waits for its host
+    const call_record* lineage_ = nullptr; // who waits for its host; not read once it runs
     std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
-    interruption* interruption_ = nullptr; // while it is interruptible
-    context_ref context_;                  // see has_context_
-    thread_waiter* returns_ = nullptr;     // it runs, and waits for the token it had given back
+    interruption* interruption_ = nullptr;    // while it is interruptible
+    context_ref context_;                     // see has_context_
+    thread_waiter* returns_ = nullptr;        // it runs, and waits for the token it had given back
+    const call_record* awaited_by_ = nullptr; // under the limiter's lock: see limiter_core::awaited
 };
 
 } // namespace detail

@@ -21,9 +21,9 @@
 //              the record in its lineage
 // Nested jobs are awaited before the call they run for ends, so the token is back by then.
 //
-// A job that waits for the consumer of what it produces gives its token back, and takes it again
-// ahead of all who wait:
-//   lend back  room: lent; else behind the others that return. While somebody returns, no room.
+// A job that waits for the consumer of what it produces gives its token back, and so does the
+// coroutine that leaves its thread to await something on its loop. They come back for it ahead of
+// all who wait for a first one, in one line for all parts.
 //
 // What cannot end is refused. A part is stuck when there is no room for it, and each token whose
 // return would make room is held by a job that waits for somebody who waits for a stuck part, here
@@ -108,9 +108,13 @@ public:
     using reference_counted::release;
     void release(const void* borrower); // throws wrong_borrower
 
-    // A job that has given its token back while it waited goes on. False: `j.returns_` is woken when
-    // it may.
+    // A job that `comes_back`, on its own thread. False: `j.returns_` is woken when it may go on, or
+    // the job has failed.
     bool lend_back(job& j) noexcept;
+
+    // Somebody waits for what the job does next, and others for him; null: not any more. It fails
+    // when it wants a token that they keep.
+    void awaited(job& j, const call_record* by) noexcept;
 
     void set_total(std::size_t total);
     std::size_t total();
@@ -137,6 +141,13 @@ private:
     std::size_t parts() const noexcept { return named_.size() + 1; }
     bool has_room(const limiter_part& p) const noexcept;
     void set_bounds(limiter_part& p) noexcept;
+    list<limiter_waiter>& line_of(const limiter_waiter& w) noexcept {
+        return w.comes_back ? returning_ : part_of(w).waiters;
+    }
+    bool may_have(const limiter_waiter& w) noexcept { // nobody waits in front of it
+        return (w.comes_back || part_of(w).waiters.empty()) && has_room(part_of(w));
+    }
+    void line_up(limiter_waiter& w) noexcept;
     // Whether `f(waiter, part)` is true for one of those that wait; it is asked until it is.
     template <class F>
     bool any_waiter(F f);
@@ -147,11 +158,13 @@ private:
         abandoned_ += to.left_behind ? 1 : 0;
     }
     void lend_to_waiters(list<limiter_waiter>& lucky) noexcept;
+    void leave_line(limiter_waiter& w) noexcept;
     void stop_waiting(limiter_waiter& w) noexcept;
     bool lends(const call_record& r) const noexcept;
     static void hand(const call_record& from, job& to) noexcept;
     bool hand_down(job& j) noexcept;
     void take_back(job& j, list<limiter_waiter>& lucky) noexcept;
+    void fail_if_stuck(job& j) noexcept;
     void count_stuck_holders() noexcept;
     bool stays_stuck(const limiter_part& p) noexcept;
     static void tell(list<limiter_waiter>& lucky) noexcept;
@@ -164,8 +177,8 @@ private:
     std::size_t unused_reserved_ = 0; // what is reserved, and not borrowed
     limiter_part common_;             // for all who name none
     std::vector<std::unique_ptr<limiter_part>> named_;
-    std::size_t turn_ = 0;           // the part that is looked at next
-    list<limiter_waiter> returning_; // jobs that had a token before; not counted in waiting_
+    std::size_t turn_ = 0;                            // the part that is looked at next
+    list<limiter_waiter> returning_;                  // those that come back
     std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
     limiter_core* next_nested_ = nullptr;             // under the lock of the list, like the rest
     bool listed_ = false;

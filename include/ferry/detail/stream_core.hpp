@@ -168,6 +168,7 @@ private:
     void submit() noexcept;
     void ask_to_leave() noexcept;
     void clean_up_elsewhere() noexcept;
+    void leave_elsewhere() noexcept;
 
     // Step 7.
     static bool take_out(atomic<std::uint64_t>& word) noexcept {
@@ -185,7 +186,8 @@ private:
     void end() noexcept;
     void failed(std::exception_ptr error) noexcept;
     void return_token() noexcept;
-    void take_token_again(thread_waiter& me) noexcept;
+    bool take_token_again(thread_waiter& me) noexcept;
+    void refuse_token() noexcept;
 
     // Written when it is made or started; then only read.
     const std::size_t max_size_;
@@ -240,6 +242,7 @@ protected:
 private:
     friend class stream_core;
 
+    void for_whom(const call_record* lineage) noexcept;
     static void arrived(node* n, verdict) noexcept;
     void try_withdraw() noexcept final;
 
