@@ -116,9 +116,9 @@ bool limiter_core::borrow(const void* borrower, token_waiter* w) {
     return false;
 }
 
-bool limiter_core::withdraw(limiter_waiter& w) noexcept {
+bool limiter_core::withdraw(limiter_waiter& w, bool leaves) noexcept {
     const std::lock_guard guard(lock_);
-    if (!w.waiting) {
+    if (!w.waiting || (w.comes_back && !leaves)) {
         return FERRY_PLANTED("limiter.withdraws_who_has_a_token");
     }
     stop_waiting(w);
@@ -572,14 +572,16 @@ namespace ferry {
 
 namespace {
 
-// Who borrows when nobody is named: the current task, else the current job, else the thread.
+// Who borrows when nobody is named: the current task, also where that is on a thread, else the current
+// job, else the thread.
 FERRY_NOINLINE const void* current_borrower() noexcept {
     static constinit thread_local char thread_itself = 0;
     if (detail::loop_state* loop = detail::current_loop(); loop != nullptr) {
         return loop->current_task;
     }
-    if (const void* running = detail::current_job(); running != nullptr) {
-        return running;
+    if (const job* running = detail::current_job(); running != nullptr) {
+        const detail::task_record* carried = running->passenger_.task;
+        return carried != nullptr ? static_cast<const void*>(carried) : running;
     }
     return &thread_itself;
 }

@@ -156,6 +156,9 @@ bool moved_place::is_where(const task_record& task) const noexcept {
         return loop_ == task.loop->core_address();
     }
     const moved_place& there = *task.moved_to;
+    if (hop_.interrupt_ != there.hop_.interrupt_ || hop_.name() != there.hop_.name()) {
+        return false;
+    }
     if (loop_ != nullptr || by_default_ || there.by_default_) {
         return loop_ == there.loop_ && by_default_ == there.by_default_;
     }

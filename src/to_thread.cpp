@@ -8,11 +8,21 @@
 #include <algorithm>
 #include <cxxabi.h>
 #include <mutex>
+#include <stdexcept>
 #include <system_error>
 
 namespace ferry {
 
 namespace {
+
+bool asked_to_stop(const job& j) noexcept {
+    if ((j.word_.load(std::memory_order_acquire) & job::stop_bit) != 0) {
+        return true;
+    }
+    const std::int64_t deadline = j.deadline_.load(std::memory_order_acquire);
+    return deadline != job::no_deadline &&
+           std::chrono::steady_clock::now().time_since_epoch().count() >= deadline;
+}
 
 // The job knows now: no more interruptions.
 [[noreturn]] void acknowledge(job& j) {
@@ -24,18 +34,18 @@ namespace {
 
 } // namespace
 
+bool detail::host_asked_to_stop() noexcept {
+    const job* const j = current_job();
+    return j != nullptr && asked_to_stop(*j);
+}
+
 void check_cancelled() {
     job* const j = detail::current_job();
     if (j == nullptr) {
         throw not_a_worker("check_cancelled() is for jobs: this thread runs none; in a coroutine, "
                            "co_await checkpoint()");
     }
-    if ((j->word_.load(std::memory_order_acquire) & job::stop_bit) != 0) {
-        acknowledge(*j);
-    }
-    const std::int64_t deadline = j->deadline_.load(std::memory_order_acquire);
-    if (deadline != job::no_deadline &&
-        std::chrono::steady_clock::now().time_since_epoch().count() >= deadline) {
+    if (asked_to_stop(*j)) {
         acknowledge(*j);
     }
 }
@@ -135,10 +145,19 @@ void work_base::executed(verdict v, void (*invoke)(work_base&),
     complete();
 }
 
+namespace {
+
+std::exception_ptr stray_cancelled() {
+    return std::make_exception_ptr(task_cancelled(
+        "the job let `cancelled` pass, but no scope of its host task is cancelled"));
+}
+
+} // namespace
+
 bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) noexcept) {
     job* const host = current_job();
-    if (host == nullptr || current_loop() != nullptr ||
-        (host->word_.load(std::memory_order_acquire) & stop_bit) != 0) {
+    if (host == nullptr || current_loop() != nullptr || named_ ||
+        (interrupt_ && !host->interrupt_) || asked_to_stop(*host)) {
         return false;
     }
     std::swap(host->context_, context_);
@@ -147,6 +166,9 @@ bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) 
         how_ = job_outcome::value;
     } catch (abi::__forced_unwind&) {
         throw;
+    } catch (const ferry::cancelled&) { // for the block to let pass, if it was to be stopped
+        how_ = job_outcome::error;
+        error_ = asked_to_stop(*host) ? std::current_exception() : stray_cancelled();
     } catch (...) {
         how_ = job_outcome::error;
         error_ = std::current_exception();
@@ -241,6 +263,10 @@ offload_operation::offload_operation(limiter_ref limiter, executor* where,
 std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     task_ = waiter->task;
     loop_state& l = loop();
+    if (own_thread_ && executor_ != nullptr) {
+        throw std::invalid_argument("to_new_thread, threaded_separate: a job with a thread of its "
+                                    "own is run by no executor; leave .executor out");
+    }
     work_ = &work;
     work.core_ = l.core_address();
     work.owner_ = this;
@@ -270,6 +296,7 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     work.other_limiter_ = true;
     try {
         acquiring_ = std::make_unique<acquiring>(limiter_.acquire_other(&work));
+        acquiring_->scope.shielded = work.must_run_;
         const std::coroutine_handle<> call = task_access::start(acquiring_->call, *task_, *this);
         task_->enter(acquiring_->scope);
         return call;
@@ -308,7 +335,7 @@ std::coroutine_handle<> offload_operation::on_finished() noexcept {
         finish();
         return std::noop_coroutine();
     }
-    const bool stops = task_->stop_requested();
+    const bool stops = !work_->must_run_ && task_->stop_requested();
     if (stops || acquiring_->scope.cancelled) { // lent to one who does not want it any more
         work_->return_token();
         given_up();
@@ -454,8 +481,7 @@ void offload_operation::came_back() noexcept {
     if (work_->how_ == kind::cancelled || work_->how_ == kind::withdrawn) {
         stopped = task.scope->visible_cancelled();
         if (stopped == nullptr) {
-            work_->error_ = std::make_exception_ptr(task_cancelled(
-                "the job let `cancelled` pass, but no scope of its host task is cancelled"));
+            work_->error_ = stray_cancelled();
         }
     }
     run(this, verdict::run);

@@ -26,7 +26,7 @@ public:
 
     // True where it is already.
     bool ready() noexcept { return to_->is_where(*waiter->task); }
-    bool ready_away() noexcept { return ready(); }
+    bool ready_away() noexcept { return !host_asked_to_stop() && ready(); }
     std::coroutine_handle<> start() noexcept {
         at = phase::idle;
         waiter->task->waiting = nullptr;
@@ -46,7 +46,7 @@ public:
     resume_home_operation(resume_home_operation&&) noexcept : resume_home_operation() {}
 
     bool ready() noexcept { return waiter->moved == nullptr; }
-    bool ready_away() noexcept { return ready(); }
+    bool ready_away() noexcept { return !host_asked_to_stop() && ready(); }
     std::coroutine_handle<> start() noexcept {
         at = phase::idle;
         waiter->task->waiting = nullptr;

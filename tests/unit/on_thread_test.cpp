@@ -2,8 +2,10 @@
 
 #include <ferry/cancel_scope.hpp>
 #include <ferry/capacity_limiter.hpp>
+#include <ferry/channel.hpp>
 #include <ferry/context_var.hpp>
 #include <ferry/dump.hpp>
+#include <ferry/errors.hpp>
 #include <ferry/event.hpp>
 #include <ferry/from_thread.hpp>
 #include <ferry/loop_thread.hpp>
@@ -25,6 +27,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -597,6 +600,127 @@ TEST(on_thread, what_belongs_to_the_loops_thread_is_refused_in_it) {
             EXPECT_THROW(ferry::event_loop::current(), ferry::no_event_loop);
             ferry::from_thread([&] { e.set(); });
             co_await e.wait();
+        });
+    });
+}
+
+TEST(on_thread, its_task_borrows_on_both_shores) {
+    run([]() -> task<> {
+        ferry::capacity_limiter limiter(2);
+        co_await limiter.acquire();
+        co_await on_thread([&]() -> task<> {
+            EXPECT_THROW(limiter.acquire_nowait(), ferry::wrong_borrower);
+            limiter.release();
+            co_await limiter.acquire();
+            limiter.release();
+            limiter.acquire_nowait();
+            co_await to_thread({.limiter = &limiter}, [&] { // another one: a job
+                EXPECT_THROW(limiter.release(), ferry::wrong_borrower);
+            });
+        });
+        limiter.release();
+        EXPECT_EQ(limiter.statistics().borrowed, 0u);
+    });
+}
+
+TEST(on_thread, options_that_a_job_inside_asks_for_are_kept) {
+    run([]() -> task<> {
+        co_await on_thread({.name = "outer"}, []() -> task<> {
+            EXPECT_EQ(crossing::thread_name(), "outer");
+            const auto inner = co_await to_thread({.name = "inner"}, crossing::thread_name);
+            EXPECT_EQ(inner, "inner");
+            co_await on_thread({.name = "block"}, []() -> task<> {
+                EXPECT_EQ(crossing::thread_name(), "block");
+                co_return;
+            });
+            EXPECT_EQ(crossing::thread_name(), "outer");
+            // Nobody ever writes: it is broken out of its read.
+            int ends[2] = {};
+            EXPECT_EQ(::pipe(ends), 0);
+            const auto broken_out = [&ends]() -> task<> {
+                ferry::cancel_scope scope;
+                co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+                    gate begun;
+                    ferry::from_thread([&] { crossing::cancel_once_open(group, scope, begun); });
+                    co_await ferry::with_cancel_scope(scope, to_thread({.interrupt = true}, [&] {
+                                                          begun.open();
+                                                          char byte = 0;
+                                                          EXPECT_EQ(::read(ends[0], &byte, 1), -1);
+                                                          ferry::check_cancelled();
+                                                      }));
+                });
+                EXPECT_TRUE(scope.cancelled_caught());
+            };
+            co_await broken_out();
+            ::close(ends[0]);
+            ::close(ends[1]);
+        });
+    });
+}
+
+// What took effect is delivered, also when the token of a limiter of the user's is awaited on the way.
+TEST(on_thread, cancelled_on_its_way_back_to_a_token_of_the_users_it_loses_nothing) {
+    run([]() -> task<> {
+        counting_limiter limiter(1);
+        auto channel = ferry::create_channel<int>(1);
+        ferry::cancel_scope scope;
+        int got = 0;
+        const int other = 0;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            gate waits;
+            group.start_soon([&]() -> task<> {
+                co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+                    co_await on_thread({.limiter = &limiter}, [&]() -> task<> {
+                        waits.open();
+                        got = co_await channel.receiver.receive();
+                    });
+                });
+            });
+            co_await crossing::opened(waits);
+            co_await limiter.inner.acquire_on_behalf_of(&other);
+            channel.sender.try_send(42);
+            co_await crossing::until([&] { return limiter.inner.statistics().waiting == 1; });
+            scope.cancel();
+            co_await ferry::yield();
+            limiter.inner.release_on_behalf_of(&other);
+        });
+        EXPECT_EQ(got, 42);
+        EXPECT_EQ(limiter.inner.statistics().borrowed, 0u);
+    });
+}
+
+TEST(on_thread, to_stay_where_it_is_is_a_checkpoint) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        for (const bool home : {false, true}) {
+            ferry::cancel_scope scope;
+            co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+                gate turns;
+                crossing::cancel_once_open(group, scope, turns);
+                co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+                    co_await on_thread({.executor = &pool}, [&]() -> task<> {
+                        for (;;) {
+                            if (home) {
+                                co_await ferry::resume_home();
+                            } else {
+                                co_await ferry::resume_on(pool);
+                            }
+                            turns.open();
+                        }
+                    });
+                });
+            });
+            EXPECT_TRUE(scope.cancelled_caught());
+        }
+    });
+}
+
+TEST(on_thread, a_job_inside_that_throws_cancelled_of_its_own_is_an_error) {
+    run([]() -> task<> {
+        co_await on_thread([]() -> task<> {
+            const bool told = co_await crossing::throws<ferry::task_cancelled>(
+                to_thread([] { throw ferry::cancelled(); }));
+            EXPECT_TRUE(told);
         });
     });
 }

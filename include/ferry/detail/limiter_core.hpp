@@ -97,8 +97,9 @@ public:
     // A nested waiter that has to wait. True: it could do so for ever, and does not wait any more.
     bool refuse_if_stuck(limiter_waiter& w) noexcept;
 
-    // False: it does not wait any more, the token is its own.
-    bool withdraw(limiter_waiter& w) noexcept;
+    // False: it does not wait any more, the token is its own. Or it comes back, and is to go on:
+    // `leaves` false.
+    bool withdraw(limiter_waiter& w, bool leaves = true) noexcept;
 
     // In the child of a fork, where its lock is the parent's: throws `forked`. So do the calls
     // that are not noexcept.

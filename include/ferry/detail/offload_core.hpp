@@ -34,6 +34,9 @@ void set_job_name(job& j, std::string_view name) noexcept;
 // Runs each job on a thread of its own.
 executor& new_threads() noexcept;
 
+// Whether the job that runs on this thread, if any, would be stopped by check_cancelled().
+bool host_asked_to_stop() noexcept;
+
 class work_base : public job {
 public:
     void set_name(std::string_view name) noexcept { set_job_name(*this, name); }
