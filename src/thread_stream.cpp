@@ -39,6 +39,10 @@ stream_core::stream_core(const stream_settings& how)
     if (max_size_ == 0) {
         throw std::invalid_argument("iterate_in_thread: max_size is at least 1");
     }
+    if (own_thread_ && wanted_executor_ != nullptr) {
+        throw std::invalid_argument("threaded_iterable_separate: a stream with a thread of its own "
+                                    "is run by no executor; leave .executor out");
+    }
     if (wanted_limiter_.is_other()) {
         throw std::invalid_argument(
             "iterate_in_thread: a stream takes its tokens from a capacity_limiter; for another "
@@ -163,9 +167,9 @@ void stream_core::submit() noexcept {
     }
 }
 
-// Takes the job back if it was not started.
-bool stream_core::withdraw() noexcept {
-    if (job_.limiter_ != nullptr && tokens_->withdraw(job_)) {
+// Takes the job back if it was not started. `leaves`: one that was, and waits, is to end.
+bool stream_core::withdraw(bool leaves) noexcept {
+    if (job_.limiter_ != nullptr && tokens_->withdraw(job_, leaves)) {
         if (job_.returns_ != nullptr) {
             refuse_token();
             return false;
@@ -211,7 +215,7 @@ void stream_core::ask_to_leave() noexcept {
         }
     } else if ((made_.load(std::memory_order_acquire) & ended) == 0) {
         futex_wake_all(job_.word_); // whatever else it waits for
-        withdraw();
+        withdraw(true);
     }
 }
 
@@ -299,7 +303,12 @@ bool stream_core::take_token_again(thread_waiter& me) noexcept {
     job_.returns_ = &me;
     job_.comes_back = true;
     if (!tokens_->lend_back(job_)) {
-        me.wait(2);
+        // Who has asked it to leave before it stood in line did not find it there.
+        if (asked_to_leave() && tokens_->withdraw(job_)) {
+            refused_token_ = true;
+        } else {
+            me.wait(2);
+        }
     }
     job_.returns_ = nullptr;
     has_token_ = !refused_token_;
@@ -368,6 +377,7 @@ void stream_core::rest() noexcept {
         }
     }
     if ((seen & closed) == 0) {
+        job_.taken_.store(false, std::memory_order_relaxed);
         submit();
         return;
     }
@@ -432,7 +442,21 @@ bool stream_wait::ready() {
         return false;
     }
     stream_->waiting_ = this; // the answer is its own
+    answer_comes();
     return true;
+}
+
+stream_wait::~stream_wait() {
+    if (held_ && held_->waiting_ == this) { // its frame got no answer
+        held_->waiting_ = nullptr;
+    }
+}
+
+// On the way to the thread of its frame anything may happen to the stream.
+void stream_wait::answer_comes() noexcept {
+    if (waiter->task->moved_to != nullptr) {
+        held_ = counted<stream_core>::share(stream_);
+    }
 }
 
 std::coroutine_handle<> stream_wait::start() {
@@ -442,9 +466,11 @@ std::coroutine_handle<> stream_wait::start() {
     if (s.sleep(*this)) {
         s.found_empty_.add();
         held_ = counted<stream_core>::share(&s);
+        waits_ = true;
         loop.wait_for_thing();
         for_whom(waiter->task->lineage);
     } else {
+        answer_comes();
         finish();
     }
     return std::noop_coroutine();
@@ -464,7 +490,7 @@ void stream_wait::for_whom(const call_record* lineage) noexcept {
 
 void stream_wait::arrived(node* n, verdict) noexcept {
     auto& self = *static_cast<stream_wait*>(n);
-    if (self.held_) {
+    if (std::exchange(self.waits_, false)) {
         self.for_whom(nullptr);
         self.waiter->task->loop->thing_ended();
     }
@@ -472,14 +498,15 @@ void stream_wait::arrived(node* n, verdict) noexcept {
 }
 
 void stream_wait::try_withdraw() noexcept {
-    if (held_ && stream_core::take_out(stream_->made_)) {
+    if (waits_ && stream_core::take_out(stream_->made_)) {
         stream_->waiting_ = nullptr;
         if (stream_->under_way_ &&
             (stream_->made_.load(std::memory_order_acquire) & stream_core::ended) == 0) {
-            stream_->withdraw();
+            stream_->withdraw(false);
         }
         for_whom(nullptr);
         waiter->task->loop->thing_ended();
+        waits_ = false;
         held_ = counted<stream_core>();
         stop();
     }

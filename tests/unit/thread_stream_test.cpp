@@ -3,10 +3,12 @@
 #include <support/crossing.hpp>
 
 #include <ferry/errors.hpp>
+#include <ferry/event.hpp>
 #include <ferry/event_loop.hpp>
 #include <ferry/from_thread.hpp>
 #include <ferry/generator.hpp>
 #include <ferry/loop_thread.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/thread_pool.hpp>
 #include <ferry/when_any.hpp>
@@ -84,6 +86,13 @@ generator<int> recorded(std::shared_ptr<record> r, int n) {
 }
 
 constexpr int for_ever = 1'000'000'000;
+
+generator<int> held(std::shared_ptr<gate> go_on) {
+    go_on->wait();
+    for (int i = 1; i <= 3; ++i) {
+        co_yield i;
+    }
+}
 
 // --- the order of things ---
 
@@ -778,6 +787,127 @@ TEST(thread_stream, close_needs_no_token) {
         EXPECT_EQ(limiter.statistics().waiting, 0u);
         EXPECT_EQ(limiter.statistics().borrowed, 1u);
         limiter.release();
+    });
+}
+
+// The producer has room again, and waits for its token, when its consumer gives up: it goes on later.
+TEST(thread_stream, a_cancelled_consumer_leaves_a_producer_that_waits_for_its_token) {
+    ferry::run([]() -> task<> {
+        ferry::capacity_limiter limiter(1);
+        auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, count_to, 10);
+        const auto first = co_await rows.next();
+        EXPECT_EQ(first, 1);
+        co_await crossing::until(
+            [&] { return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0; });
+        co_await limiter.acquire();
+        const auto second = co_await rows.next();
+        EXPECT_EQ(second, 2);
+        co_await crossing::until([&] { return limiter.statistics().waiting == 1; });
+        ferry::cancel_scope scope;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            const auto found_empty = rows.statistics().found_empty;
+            group.start_soon([&]() -> task<> {
+                co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+                    co_await rows.next();
+                    ADD_FAILURE();
+                });
+            });
+            co_await crossing::until([&] { return rows.statistics().found_empty > found_empty; });
+            scope.cancel();
+        });
+        EXPECT_TRUE(scope.cancelled_caught());
+        EXPECT_EQ(limiter.statistics().waiting, 1u);
+        limiter.release();
+        const auto rest = co_await all_of(rows);
+        EXPECT_EQ(rest, (std::vector<int>{3, 4, 5, 6, 7, 8, 9, 10}));
+    });
+}
+
+// Closed at any moment between its waking up and its standing in line for the token.
+TEST(thread_stream, close_finds_a_producer_on_its_way_to_its_token) {
+    ferry::run([]() -> task<> {
+        ferry::capacity_limiter limiter(1);
+        for (int i = 0; i != 100; ++i) {
+            auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, count_to, for_ever);
+            const auto first = co_await rows.next();
+            EXPECT_EQ(first, 1);
+            co_await crossing::until([&] {
+                return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0;
+            });
+            co_await limiter.acquire();
+            const auto second = co_await rows.next();
+            EXPECT_EQ(second, 2);
+            for (std::atomic<int> spin{0}; spin < i * 60; ++spin) {}
+            co_await rows.close();
+            limiter.release();
+        }
+        EXPECT_EQ(limiter.statistics().waiting, 0u);
+    });
+}
+
+TEST(thread_stream, awaited_in_a_block_that_is_sent_home_it_can_be_awaited_again) {
+    ferry::run([]() -> task<> {
+        ferry::thread_pool pool(1);
+        auto go_on = std::make_shared<gate>();
+        auto rows = iterate_in_thread(held, go_on);
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await ferry::on_thread({.executor = &pool}, [&]() -> task<> {
+                    const bool sent_home =
+                        co_await crossing::throws<ferry::executor_closed>(rows.next());
+                    EXPECT_TRUE(sent_home);
+                    const auto second = co_await rows.next();
+                    EXPECT_TRUE(second);
+                });
+            });
+            co_await crossing::until([&] { return rows.statistics().found_empty == 1; });
+            co_await pool.shutdown();
+            go_on->open();
+        });
+        const auto third = co_await rows.next();
+        EXPECT_TRUE(third);
+    });
+}
+
+TEST(thread_stream, dropped_while_the_answer_is_on_the_way_to_a_block) {
+    ferry::run([]() -> task<> {
+        ferry::thread_pool pool(1);
+        auto rows = std::make_unique<thread_stream<int>>(iterate_in_thread(count_to, 5));
+        const auto first = co_await rows->next();
+        EXPECT_EQ(first, 1);
+        co_await crossing::until([&] { return rows->statistics().produced == 5; });
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            gate begun;
+            gate asks;
+            group.start_soon([&]() -> task<> {
+                co_await ferry::on_thread({.executor = &pool}, [&]() -> task<> {
+                    begun.open();
+                    asks.wait();
+                    const bool gone = co_await crossing::throws<ferry::broken_await>(rows->next());
+                    EXPECT_TRUE(gone);
+                });
+            });
+            co_await crossing::opened(begun);
+            crossing::held_job busy;
+            group.start_soon([&]() -> task<> { co_await pool.run([&] { busy.run(); }); });
+            co_await crossing::until([&] { return pool.statistics().queued == 1; });
+            asks.open();
+            co_await crossing::until(
+                [&] { return pool.statistics().queued == 1 && busy.started.is_open(); });
+            rows.reset();
+            busy.go_on.open();
+        });
+    });
+}
+
+TEST(thread_stream, with_a_thread_of_its_own_it_takes_no_executor) {
+    ferry::run([]() -> task<> {
+        ferry::thread_pool pool(1);
+        EXPECT_THROW(ferry::threaded_iterable_separate({.executor = &pool}, count_to)(3),
+                     std::invalid_argument);
+        const bool refused = co_await crossing::throws<std::invalid_argument>(
+            ferry::to_new_thread({.executor = &pool}, [] {}));
+        EXPECT_TRUE(refused);
     });
 }
 

@@ -164,7 +164,7 @@ private:
     void give_back() noexcept;
     bool sleep(stream_wait& w) noexcept;
     void start(loop_state& loop, const promise_base& waiter);
-    bool withdraw() noexcept;
+    bool withdraw(bool leaves) noexcept;
     void submit() noexcept;
     void ask_to_leave() noexcept;
     void clean_up_elsewhere() noexcept;
@@ -234,7 +234,7 @@ public:
 protected:
     explicit stream_wait(stream_core* stream) noexcept;
     stream_wait(stream_wait&& other) noexcept : stream_wait(other.stream_) {}
-    ~stream_wait() = default;
+    ~stream_wait();
 
     // For result().
     stream_core& answered() noexcept;
@@ -242,12 +242,14 @@ protected:
 private:
     friend class stream_core;
 
+    void answer_comes() noexcept;
     void for_whom(const call_record* lineage) noexcept;
     static void arrived(node* n, verdict) noexcept;
     void try_withdraw() noexcept final;
 
     stream_core* stream_;
-    counted<stream_core> held_; // while it waits
+    counted<stream_core> held_; // while it waits, or its frame is on the way to its thread
+    bool waits_ = false;
 };
 
 // Awaits the end of the producer, which it asks to leave.
