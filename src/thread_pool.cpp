@@ -1,5 +1,6 @@
 #include <ferry/thread_pool.hpp>
 
+#include <ferry/async_context.hpp>
 #include <ferry/cancel_scope.hpp>
 #include <ferry/detail/completion_await.hpp>
 #include <ferry/detail/loop_state.hpp>
@@ -97,8 +98,19 @@ std::vector<running_job> thread_pool::shutdown_blocking(shutdown_options options
     if (options.cancel_queued) {
         state_->set.drop_queued();
     }
-    state_->set.wait_until_left(deadline);
+    if (state_->left.wait_until(deadline) == detail::wait_end::cancelled) {
+        throw cancelled();
+    }
     return state_->set.unfinished_jobs();
+}
+
+task<thread_pool&> thread_pool::enter() {
+    state_->check_fork();
+    co_return *this;
+}
+
+task<> thread_pool::exit(outcome) {
+    co_await shutdown();
 }
 
 std::size_t thread_pool::size() const noexcept {

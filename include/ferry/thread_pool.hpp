@@ -18,6 +18,8 @@
 
 namespace ferry {
 
+class outcome;
+
 /// How a pool is made.
 struct thread_pool_options {
     std::string_view name = {}; ///< of its threads, 15 bytes; empty: the process's
@@ -72,8 +74,13 @@ public:
     /// May be called again. Cancelled, it stops waiting; the pool stays closed.
     task<std::vector<running_job>> shutdown(shutdown_options options = {});
 
-    /// The same, blocking. Throws `would_deadlock` on a running loop's thread or one of its own.
+    /// The same, blocking. Throws `would_deadlock` on a running loop's thread or one of its own;
+    /// `cancelled` in a job whose host is cancelled meanwhile.
     std::vector<running_job> shutdown_blocking(shutdown_options options = {});
+
+    /// For `with(pool, body)`: the body gets the pool; leaving it awaits `shutdown()`.
+    task<thread_pool&> enter();
+    task<> exit(outcome how);
 
     /// The bound on its threads.
     std::size_t size() const noexcept;

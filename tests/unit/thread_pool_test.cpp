@@ -1,5 +1,6 @@
 #include <ferry/thread_pool.hpp>
 
+#include <ferry/async_context.hpp>
 #include <ferry/cancel_scope.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/from_thread.hpp>
@@ -390,6 +391,56 @@ TEST(thread_pool, shutdown_blocking_waits_on_a_plain_thread) {
     job.go_on.open();
     EXPECT_TRUE(pool.shutdown_blocking().empty());
     loop.join();
+}
+
+TEST(thread_pool, shutdown_blocking_in_a_job_ends_when_its_host_is_cancelled) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        crossing::held_job held;
+        ferry::cancel_scope scope;
+        std::atomic<bool> cancelled{false};
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { co_await pool.run([&] { held.run(); }); });
+            co_await crossing::opened(held.started);
+            gate waits;
+            crossing::cancel_once_open(group, scope, waits);
+            co_await ferry::with_cancel_scope(scope, to_thread([&] {
+                                                  waits.open();
+                                                  try {
+                                                      pool.shutdown_blocking();
+                                                  } catch (const ferry::cancelled&) {
+                                                      cancelled = true;
+                                                      throw;
+                                                  }
+                                              }));
+            held.go_on.open();
+        });
+        EXPECT_TRUE(cancelled);
+        EXPECT_TRUE(scope.cancelled_caught());
+        const bool closed = co_await crossing::throws<ferry::executor_closed>(pool.run([] {}));
+        EXPECT_TRUE(closed);
+    });
+}
+
+TEST(thread_pool, is_shut_down_by_with) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        std::atomic<int> ran{0};
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            const int answer = co_await ferry::with(pool, [&](thread_pool& entered) -> task<int> {
+                EXPECT_EQ(&entered, &pool);
+                for (int i = 0; i != 3; ++i) {
+                    group.start_soon(pool.run([&] { ++ran; }));
+                }
+                co_await crossing::until([&] { return ran != 0; });
+                co_return 7;
+            });
+            EXPECT_EQ(answer, 7);
+            EXPECT_EQ(ran, 3); // what was accepted has run
+        });
+        const bool closed = co_await crossing::throws<ferry::executor_closed>(pool.run([] {}));
+        EXPECT_TRUE(closed);
+    });
 }
 
 TEST(thread_pool, shutdown_blocking_where_it_could_never_end_is_refused) {
