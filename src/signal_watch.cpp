@@ -28,11 +28,24 @@ void note_signal(int number) {
     futex_wake_one(pending);
 }
 
-void catch_signal(int number, int flags, struct sigaction& before) noexcept {
+// The next one, whichever, has its default action.
+void note_interrupt(int number) {
+    struct sigaction standard{};
+    standard.sa_handler = SIG_DFL;
+    for (const int each : interrupts) {
+        ::sigaction(each, &standard, nullptr);
+    }
+    note_signal(number);
+}
+
+void catch_signal(int number, void (*handler)(int), struct sigaction& before) noexcept {
     struct sigaction action{};
-    action.sa_handler = &note_signal;
-    action.sa_flags = flags;
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
+    for (const int each : interrupts) {
+        sigaddset(&action.sa_mask, each);
+    }
     ::sigaction(number, &action, &before);
 }
 
@@ -113,18 +126,24 @@ signal_watch::signal_watch(const loop_handle& loop, std::function<void(int)> on_
     sigset_t mine;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mine);
-    state_->watcher = std::thread([s = state_] { s->watch(); });
+    try {
+        state_->watcher = std::thread([s = state_] { s->watch(); });
+    } catch (...) {
+        pthread_sigmask(SIG_SETMASK, &mine, nullptr);
+        delete state_;
+        in_use.store(false);
+        throw;
+    }
     pthread_sigmask(SIG_SETMASK, &mine, nullptr);
     if (state_->on_signal) {
         state_->has_interrupts = true;
         for (std::size_t i = 0; i != std::size(interrupts); ++i) {
-            catch_signal(interrupts[i], static_cast<int>(SA_RESETHAND | SA_RESTART),
-                         state_->interrupts_before[i]);
+            catch_signal(interrupts[i], &note_interrupt, state_->interrupts_before[i]);
         }
     }
     if (dump_on_quit) {
         state_->has_quit = true;
-        catch_signal(SIGQUIT, SA_RESTART, state_->quit_before);
+        catch_signal(SIGQUIT, &note_signal, state_->quit_before);
     }
     current.store(state_);
 }

@@ -136,6 +136,21 @@ TEST(run, p1_10_with_an_int_result_a_signal_gives_128_and_its_number) {
     }
 }
 
+TEST(run_death_test, p1_10_a_second_signal_has_its_default_action_whichever_it_is) {
+    for (const int second : {SIGINT, SIGTERM}) {
+        EXPECT_EXIT(ferry::run(
+                        [&]() -> task<> {
+                            co_await ferry::shield([&]() -> task<> {
+                                std::raise(SIGINT);
+                                std::raise(second);
+                                co_await ferry::sleep_forever();
+                            });
+                        },
+                        {.handle_signals = true}),
+                    testing::KilledBySignal(second), "");
+    }
+}
+
 TEST(run, a_signal_while_a_job_runs_waits_for_it_and_is_none_of_the_workers_business) {
     std::atomic<bool> started{false};
     std::atomic<bool> interrupted{false};
