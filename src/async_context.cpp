@@ -1,5 +1,7 @@
 #include <ferry/async_context.hpp>
 
+#include <ferry/detail/loop_state.hpp>
+
 namespace ferry {
 
 task<async_exit_stack&> async_exit_stack::enter() {
@@ -19,6 +21,9 @@ task<bool> async_exit_stack::exit(outcome how) {
             thrown = std::current_exception();
         }
         if (thrown != nullptr) {
+            if (how.error() != nullptr && how.error() != given) { // nobody else will see it
+                detail::require_loop("async_exit_stack").report_error(how.error());
+            }
             how = outcome(thrown);
         } else if (suppressed && how.error() != nullptr) {
             how = outcome();

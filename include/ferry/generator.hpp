@@ -3,6 +3,7 @@
 
 #include <ferry/detail/recycler.hpp>
 #include <ferry/detail/yielding.hpp>
+#include <ferry/errors.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -46,8 +47,12 @@ public:
         }
     }
 
-    /// Runs it up to its first value. Once, and not when it was moved from.
+    /// Runs it up to its first value. Throws `error` the second time, and when it was moved from.
     iterator begin() {
+        if (frame_ == nullptr || std::exchange(frame_.promise().begun, true)) {
+            throw error(frame_ == nullptr ? "generator: begin() of one that was moved from"
+                                          : "generator: it is iterated once, and has been begun");
+        }
         frame_.promise().resume();
         return iterator(frame_);
     }
@@ -73,6 +78,8 @@ public:
 
     template <class A>
     void await_transform(A&&) = delete; // a generator is synchronous: see async_generator
+
+    bool begun = false;
 
     void resume() {
         std::coroutine_handle<promise_type>::from_promise(*this).resume();

@@ -255,6 +255,37 @@ TEST(async_exit_stack, an_error_of_one_exit_is_what_the_next_sees) {
     EXPECT_EQ(notes, (journal{"enter outer", "exit outer by error"}));
 }
 
+TEST(async_exit_stack, of_several_errors_the_last_is_thrown_and_the_handler_gets_the_others) {
+    std::vector<int> handled;
+    ferry::event_loop loop;
+    loop.set_error_handler([&](std::exception_ptr e) {
+        try {
+            std::rethrow_exception(e);
+        } catch (int number) {
+            handled.push_back(number);
+        }
+    });
+    loop.run([&]() -> task<> {
+        int thrown = 0;
+        try {
+            ferry::async_exit_stack stack;
+            co_await ferry::with(stack, [&](ferry::async_exit_stack& s) -> task<> {
+                for (int i = 1; i <= 3; ++i) {
+                    s.push([i](outcome) -> task<> {
+                        throw i;
+                        co_return;
+                    });
+                }
+                co_return;
+            });
+        } catch (int number) {
+            thrown = number;
+        }
+        EXPECT_EQ(thrown, 1);
+    });
+    EXPECT_EQ(handled, (std::vector<int>{3, 2}));
+}
+
 TEST(async_exit_stack, a_cancelled_body_leaves_everything) {
     journal notes;
     ferry::testing::run([&]() -> task<> {

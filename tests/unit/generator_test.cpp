@@ -1,5 +1,7 @@
 #include <ferry/generator.hpp>
 
+#include <ferry/errors.hpp>
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -200,6 +202,18 @@ TEST(generator, views_work_over_it) {
     auto named = count_to(3);
     EXPECT_EQ(std::ranges::distance(std::move(named)), 3);
     EXPECT_TRUE(std::ranges::equal(count_to(2), std::array{1, 2}));
+}
+
+TEST(generator, is_begun_once) {
+    auto g = count_to(2);
+    EXPECT_EQ(collected(g).size(), 2u);
+    EXPECT_THROW(g.begin(), ferry::error);
+    auto h = count_to(2);
+    const auto first = h.begin();
+    EXPECT_EQ(*first, 1);
+    EXPECT_THROW(h.begin(), ferry::error);
+    auto moved = std::move(h);
+    EXPECT_THROW(h.begin(), ferry::error); // NOLINT(bugprone-use-after-move): what is tested
 }
 
 TEST(generator, moves) {
