@@ -98,7 +98,7 @@ void forget_move(task_record& task, moved_place& moved) noexcept {
     delete &moved;
 }
 
-std::exception_ptr error_after_move(promise_base& frame) noexcept {
+std::exception_ptr error_on_thread(promise_base& frame) noexcept {
     try {
         throw;
     } catch (const cancelled&) {

@@ -101,9 +101,10 @@ struct on_thread_function {
 /// Options as for `to_thread`: limiter, executor, name, interrupt; `queue_timeout` bounds the first
 /// wait, and `write_back` changes nothing. To go to the worker is a checkpoint; cancelled while the
 /// block runs there, its next checkpoint stops, on the loop, and `check_cancelled()` throws; let out
-/// of the block, that is the stop. When the executor was shut down meanwhile, the block goes on on
-/// its loop, with `executor_closed` thrown by its await. Blocks nest. Allocates nothing, but for
-/// frames, which are recycled.
+/// of the block, or of a scope or group in it, that is the stop, caught by the scope that was
+/// cancelled. When the executor was shut down meanwhile, the block goes on on its loop, with
+/// `executor_closed` thrown by its await. Blocks nest. Allocates nothing, but for frames, which are
+/// recycled.
 inline constexpr detail::on_thread_function on_thread{};
 
 /// Moves the coroutine that awaits it: from here on it runs on that executor, or on the thread of

@@ -70,7 +70,10 @@ struct awaiting_promise : promise_base {
         if (dying) {
             destructor_threw();
         }
-        return moved != nullptr ? error_after_move(*this) : std::current_exception();
+        if (moved != nullptr || (parent == nullptr && task->away)) {
+            return error_on_thread(*this);
+        }
+        return std::current_exception();
     }
 };
 

@@ -1,5 +1,6 @@
 #include <ferry/on_thread.hpp>
 
+#include <ferry/async_generator.hpp>
 #include <ferry/cancel_scope.hpp>
 #include <ferry/capacity_limiter.hpp>
 #include <ferry/channel.hpp>
@@ -479,12 +480,196 @@ TEST(on_thread, check_cancelled_throws_and_let_out_it_is_the_stop) {
     });
 }
 
+TEST(on_thread, cancelled_is_caught_by_the_scope_inside_that_caused_it) {
+    run([]() -> task<> {
+        const auto caught = [](void (*wait)()) -> task<bool> {
+            bool inside = false;
+            co_await on_thread([&]() -> task<> {
+                const auto result = co_await ferry::move_on_after(1ms, [wait]() -> task<> {
+                    wait();
+                    co_return;
+                });
+                inside = !result && !on_a_loop();
+            });
+            co_return inside;
+        };
+        EXPECT_TRUE(co_await caught([] { ferry::from_thread(ferry::sleep_forever); }));
+        EXPECT_TRUE(co_await caught([] { ferry::blocking_sleep_for(1h); }));
+        EXPECT_TRUE(co_await caught([] {
+            for (;;) {
+                ferry::check_cancelled();
+                std::this_thread::yield();
+            }
+        }));
+    });
+}
+
+// The worker looks at the clock itself, and is back before the timer of the loop has fired.
+TEST(on_thread, a_deadline_that_only_the_worker_saw_has_passed_for_the_scope_inside) {
+    run([]() -> task<> {
+        gate passed;
+        bool inside = false;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            gate entered;
+            group.start_soon([&]() -> task<> {
+                co_await crossing::opened(entered);
+                passed.wait(); // blocks the loop
+            });
+            co_await on_thread([&]() -> task<> {
+                const auto result = co_await ferry::move_on_after(20ms, [&]() -> task<> {
+                    entered.open();
+                    try {
+                        ferry::blocking_sleep_for(1h);
+                    } catch (...) {
+                        passed.open();
+                        throw;
+                    }
+                    co_return;
+                });
+                inside = !result && !on_a_loop();
+            });
+        });
+        EXPECT_TRUE(inside);
+    });
+}
+
+TEST(on_thread, cancelled_is_caught_by_the_group_inside_that_caused_it) {
+    run([]() -> task<> {
+        gate started;
+        bool went_on = false;
+        ferry::task_group* inside = nullptr;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await crossing::opened(started);
+                inside->scope().cancel();
+            });
+            co_await on_thread([&]() -> task<> {
+                co_await ferry::with_task_group([&](ferry::task_group& other) -> task<> {
+                    inside = &other;
+                    started.open();
+                    ferry::from_thread(ferry::sleep_forever);
+                    co_return;
+                });
+                went_on = !on_a_loop();
+            });
+        });
+        EXPECT_TRUE(went_on);
+    });
+}
+
+TEST(on_thread, cancelled_passes_the_scopes_inside_that_did_not_cause_it) {
+    run([]() -> task<> {
+        const auto wait = [](gate& started) -> task<> {
+            started.open();
+            ferry::from_thread(ferry::sleep_forever);
+            co_return;
+        };
+        bool after = false;
+        gate in_scope;
+        ferry::cancel_scope scope;
+        EXPECT_TRUE(co_await crossing::stopped_once_open(in_scope, on_thread([&]() -> task<> {
+                                                             co_await ferry::with_cancel_scope(
+                                                                 scope, wait(in_scope));
+                                                             after = true;
+                                                         })));
+        EXPECT_FALSE(scope.cancelled_caught());
+        gate in_group;
+        EXPECT_TRUE(co_await crossing::stopped_once_open(in_group, on_thread([&]() -> task<> {
+                                                             co_await ferry::with_task_group(
+                                                                 [&](ferry::task_group&) -> task<> {
+                                                                     return wait(in_group);
+                                                                 });
+                                                             after = true;
+                                                         })));
+        gate in_child;
+        EXPECT_TRUE(co_await crossing::stopped_once_open(
+            in_child, on_thread([&]() -> task<> {
+                co_await ferry::when_all(wait(in_child), ferry::sleep_forever());
+                after = true;
+            })));
+        EXPECT_FALSE(after);
+        // Both are cancelled: the outer one catches it.
+        gate in_both;
+        ferry::cancel_scope inner;
+        ferry::cancel_scope outer;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await crossing::opened(in_both);
+                outer.cancel();
+                inner.cancel();
+            });
+            co_await ferry::with_cancel_scope(outer, on_thread([&]() -> task<> {
+                                                  co_await ferry::with_cancel_scope(inner,
+                                                                                    wait(in_both));
+                                                  after = true;
+                                              }));
+        });
+        EXPECT_TRUE(outer.cancelled_caught());
+        EXPECT_FALSE(inner.cancelled_caught());
+        EXPECT_FALSE(after);
+    });
+}
+
+TEST(on_thread, cleanups_inside_run_when_cancelled_is_let_out) {
+    run([]() -> task<> {
+        gate started;
+        bool cleaned = false;
+        EXPECT_TRUE(co_await crossing::stopped_once_open(started, on_thread([&]() -> task<> {
+                                                             const auto wait = [&]() -> task<> {
+                                                                 started.open();
+                                                                 ferry::from_thread(
+                                                                     ferry::sleep_forever);
+                                                                 co_return;
+                                                             };
+                                                             const auto clean = [&]() -> task<> {
+                                                                 cleaned = !on_a_loop();
+                                                                 co_return;
+                                                             };
+                                                             co_await ferry::finally(wait, clean);
+                                                             ADD_FAILURE();
+                                                         })));
+        EXPECT_TRUE(cleaned);
+    });
+}
+
 TEST(on_thread, cancelled_that_no_scope_caused_is_an_error) {
     run([]() -> task<> {
         EXPECT_TRUE(co_await throws<ferry::task_cancelled>(on_thread([]() -> task<> {
             throw ferry::cancelled();
             co_return;
         })));
+        co_await on_thread([]() -> task<> {
+            const auto inside = []() -> task<> {
+                throw ferry::cancelled();
+                co_return;
+            };
+            EXPECT_TRUE(co_await throws<ferry::task_cancelled>(ferry::move_on_after(1h, inside)));
+            // No scope, group or move is between these two: it is an exception as any other.
+            EXPECT_TRUE(co_await throws<ferry::cancelled>(inside()));
+            EXPECT_FALSE(on_a_loop());
+        });
+    });
+}
+
+TEST(on_thread, cancelled_ends_a_generator_that_lets_it_out) {
+    run([]() -> task<> {
+        gate started;
+        bool ended = false;
+        EXPECT_TRUE(co_await crossing::stopped_once_open(
+            started, on_thread([&]() -> task<> {
+                const auto values = [&]() -> ferry::async_generator<int> {
+                    const std::shared_ptr<void> at_end(nullptr, [&](void*) { ended = true; });
+                    co_yield 1;
+                    started.open();
+                    ferry::from_thread(ferry::sleep_forever);
+                };
+                auto all = values();
+                while (const auto value = co_await all.next()) {
+                    EXPECT_EQ(*value, 1);
+                }
+                ADD_FAILURE();
+            })));
+        EXPECT_TRUE(ended);
     });
 }
 

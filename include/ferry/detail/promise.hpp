@@ -37,7 +37,7 @@ struct promise_base {
     moved_place* moved = nullptr;   // it has left the place of its awaiter
     bool finished = false;
     bool dying = false;
-    bool ended_cancelled = false; // it moved, and `cancelled` has left it
+    bool ended_cancelled = false; // `cancelled` has left it, for what is not on that thread
 
     static void* operator new(std::size_t size) { return recycled_allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -76,8 +76,9 @@ void resume_in_place(promise_base& frame) noexcept;
 // A frame that has moved is destroyed by a stop.
 void forget_move(task_record& task, moved_place& moved) noexcept;
 
-// The exception that leaves a frame that has moved, for who awaits it: `cancelled` stops the task.
-std::exception_ptr error_after_move(promise_base& frame) noexcept;
+// The exception that leaves a frame that has moved, or one on a thread that ends at a boundary, for
+// who awaits it: `cancelled` stops the task.
+std::exception_ptr error_on_thread(promise_base& frame) noexcept;
 
 inline void throw_lost(task_record& task) {
     if (task.lost != nullptr) [[unlikely]] {
