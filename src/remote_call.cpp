@@ -1,5 +1,6 @@
 #include <ferry/detail/remote_call.hpp>
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/errors.hpp>
 
 namespace ferry::detail {
@@ -12,6 +13,7 @@ remote_call_base::remote_call_base(counted<run_core> to) noexcept : to_(std::mov
 
 std::coroutine_handle<> remote_call_base::start_there(posted_child& task) {
     to_->check_fork("the loop_thread");
+    refuse_waiting_loop(waiter->task->lineage, *to_, "run() of a loop_thread");
     loop_state& loop = *waiter->task->loop;
     home_ = loop.core_address();
     task_ = &task;

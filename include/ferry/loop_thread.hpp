@@ -75,7 +75,7 @@ public:
     /// destroyed there. The value, or the exception of any type, arrives unchanged. A checkpoint on
     /// entry; when the awaiting task is cancelled, the call is, and waited for: what it gives all
     /// the same is delivered. Throws `run_finished` when this loop has ended, or ends before the
-    /// call has.
+    /// call has; `would_deadlock` when its thread waits, directly or not, for who awaits.
     template <class F, class... Args>
         requires std::invocable<detail::stored_t<F>, detail::stored_t<Args>...>
     auto run(F&& f, Args&&... args) const {

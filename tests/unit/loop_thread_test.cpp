@@ -269,6 +269,27 @@ TEST(loop_thread, who_waits_is_known_to_the_calls_that_a_call_awaits) {
     });
 }
 
+TEST(loop_thread, a_call_is_refused_to_what_its_thread_waits_for) {
+    loop_thread b(sleep_forever);
+    loop_thread c(sleep_forever);
+    std::optional<loop_thread> a;
+    gate made;
+    bool refused = false;
+    bool refused_through_c = false;
+    a.emplace([&]() -> task<> {
+        made.wait();
+        const auto to_a = [&]() -> task<bool> { return throws<would_deadlock>(a->run([] {})); };
+        const auto through_c = [&]() -> task<bool> { co_return co_await c.run(to_a); };
+        refused = ferry::from_thread(b.handle(), to_a); // blocks the loop of a
+        refused_through_c = ferry::from_thread(b.handle(), through_c);
+        co_return;
+    });
+    made.open();
+    a->join();
+    EXPECT_TRUE(refused);
+    EXPECT_TRUE(refused_through_c);
+}
+
 TEST(loop_thread, join_in_a_job_ends_when_its_host_is_cancelled) {
     loop_thread t(sleep_forever);
     run([&]() -> task<> {
