@@ -43,13 +43,18 @@ const call_record* current_lineage() noexcept {
     return running != nullptr && !running->abandonable_ ? running->lineage_ : nullptr;
 }
 
+bool waits_in(const call_record* lineage, const run_core& run) noexcept {
+    while (lineage != nullptr && lineage->waits != &run) {
+        lineage = lineage->parent;
+    }
+    return lineage != nullptr;
+}
+
 void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call) {
-    for (; lineage != nullptr; lineage = lineage->parent) {
-        if (lineage->waits == &to) {
-            throw would_deadlock(std::string(call) +
-                                 ": the thread of that loop waits for what calls it here; let it "
-                                 "co_await instead of blocking, so that its loop goes on");
-        }
+    if (waits_in(lineage, to)) {
+        throw would_deadlock(std::string(call) +
+                             ": the thread of that loop waits for what calls it here; let it "
+                             "co_await instead of blocking, so that its loop goes on");
     }
 }
 

@@ -130,7 +130,8 @@ void loop_thread_core::leave(bool cancels) noexcept {
     }
     loop_state* const here = current_loop();
     if (here == nullptr) {
-        if (!in_job_of(*run_)) { // which it waits for: it ends by itself
+        // It ends by itself when it waits for what runs here.
+        if (!in_job_of(*run_) && !waits_in(current_lineage(), *run_)) {
             ended.wait();
             tell_error(); // before whoever destroys it goes on
         }

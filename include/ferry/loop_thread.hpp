@@ -23,7 +23,8 @@ namespace ferry {
 ///
 /// All signals are blocked on its thread. Movable. Destroyed on a plain thread it cancels its main
 /// task and joins; on the thread of a running loop it never blocks: it cancels, and that run waits
-/// for it before it ends. Semantics: std::jthread.
+/// for it before it ends; where its thread waits, directly or not, for who destroys it, it ends by
+/// itself. Semantics: std::jthread.
 class loop_thread {
 public:
     /// Starts the thread. The coroutine function is called there, with the copies of the arguments

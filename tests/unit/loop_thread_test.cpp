@@ -207,6 +207,25 @@ TEST(loop_thread, destroyed_in_a_job_of_its_own_loop_it_is_not_waited_for) {
     destroyed.wait();
 }
 
+TEST(loop_thread, destroyed_in_a_job_that_its_thread_waits_for_it_ends_by_itself) {
+    run([]() -> task<> {
+        const auto here = ferry::event_loop::current().handle();
+        std::optional<loop_thread> t;
+        gate made;
+        gate destroyed;
+        t.emplace([&]() -> task<> {
+            made.wait();
+            ferry::from_thread(here, [&]() -> task<> { // blocks the loop of t
+                co_await to_thread([&] { t.reset(); });
+            });
+            destroyed.open();
+            co_return;
+        });
+        made.open();
+        co_await opened(destroyed);
+    });
+}
+
 TEST(loop_thread, join_is_refused_to_what_its_thread_waits_for) {
     run([]() -> task<> {
         const auto here = ferry::event_loop::current().handle();

@@ -31,8 +31,10 @@ struct call_record {
 // another thread. Null: nobody waits for it.
 const call_record* current_lineage() noexcept;
 
-// Throws would_deadlock when the thread of `to` waits, directly or not, for what `lineage` tells of:
-// then it can do nothing else meanwhile.
+// Whether the thread of `run` waits, directly or not, for what `lineage` tells of.
+bool waits_in(const call_record* lineage, const run_core& run) noexcept;
+
+// Throws would_deadlock when that of `to` does: then it can do nothing else meanwhile.
 void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call);
 
 // The thread of `own`, which is that of a running loop, will wait for `to`, until wait_is_over().
