@@ -114,12 +114,27 @@ struct started_type {};
 template <class F>
     requires requires { &F::operator(); }
 struct started_type<F> : started_type<decltype(&F::operator())> {};
-template <class R, class First, class... Rest>
-struct started_type<R (*)(First, Rest...)> : status_value<std::remove_cvref_t<First>> {};
-template <class R, class C, class First, class... Rest>
-struct started_type<R (C::*)(First, Rest...)> : status_value<std::remove_cvref_t<First>> {};
-template <class R, class C, class First, class... Rest>
-struct started_type<R (C::*)(First, Rest...) const> : status_value<std::remove_cvref_t<First>> {};
+template <class R, class First, class... Rest, bool N>
+struct started_type<R (*)(First, Rest...) noexcept(N)> : status_value<std::remove_cvref_t<First>> {
+};
+template <class R, class C, class First, class... Rest, bool N>
+struct started_type<R (C::*)(First, Rest...) noexcept(N)>
+    : status_value<std::remove_cvref_t<First>> {};
+template <class R, class C, class First, class... Rest, bool N>
+struct started_type<R (C::*)(First, Rest...) const noexcept(N)>
+    : status_value<std::remove_cvref_t<First>> {};
+template <class R, class C, class First, class... Rest, bool N>
+struct started_type<R (C::*)(First, Rest...) & noexcept(N)>
+    : status_value<std::remove_cvref_t<First>> {};
+template <class R, class C, class First, class... Rest, bool N>
+struct started_type<R (C::*)(First, Rest...) const & noexcept(N)>
+    : status_value<std::remove_cvref_t<First>> {};
+template <class R, class C, class First, class... Rest, bool N>
+struct started_type<R (C::*)(First, Rest...) && noexcept(N)>
+    : status_value<std::remove_cvref_t<First>> {};
+template <class R, class C, class First, class... Rest, bool N>
+struct started_type<R (C::*)(First, Rest...) const && noexcept(N)>
+    : status_value<std::remove_cvref_t<First>> {};
 
 // What `start` runs: starts the child, and awaits that it is ready.
 template <class S, class Group, class F, class... Args>

@@ -11,6 +11,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -46,6 +47,47 @@ TEST(task_status, a_generic_callable_is_given_the_type) {
             };
             const std::string value = co_await group.start<std::string>(generic);
             EXPECT_EQ(value, "ready");
+        });
+    });
+}
+
+template <class F>
+constexpr bool gives_int = std::is_same_v<typename ferry::detail::started_type<F>::type, int>;
+
+struct of_lvalues {
+    task<> operator()(const task_status<int>&) & noexcept;
+};
+struct of_constants {
+    task<> operator()(task_status<int>, char) const&;
+};
+struct of_rvalues {
+    task<> operator()(task_status<int>) &&;
+};
+struct of_constant_rvalues {
+    task<> operator()(task_status<int>&&) const&& noexcept;
+};
+
+TEST(task_status, the_type_is_read_from_every_signature) {
+    static_assert(gives_int<task<> (*)(task_status<int>)>);
+    static_assert(gives_int<task<> (*)(task_status<int>, char) noexcept>);
+    static_assert(gives_int<of_lvalues>);
+    static_assert(gives_int<of_constants>);
+    static_assert(gives_int<of_rvalues>);
+    static_assert(gives_int<of_constant_rvalues>);
+    const auto plain = [](task_status<int>) -> task<> { co_return; };
+    const auto silent = [](task_status<int>) noexcept -> task<> { co_return; };
+    const auto changing = [](task_status<int>) mutable noexcept -> task<> { co_return; };
+    static_assert(gives_int<std::decay_t<decltype(plain)>>);
+    static_assert(gives_int<std::decay_t<decltype(silent)>>);
+    static_assert(gives_int<std::decay_t<decltype(changing)>>);
+    ferry::run([]() -> task<> {
+        co_await ferry::with_task_group([](task_group& group) -> task<> {
+            const auto ready = [](task_status<int> status) noexcept -> task<> {
+                status.started(3);
+                co_return;
+            };
+            const int value = co_await group.start(ready);
+            EXPECT_EQ(value, 3);
         });
     });
 }
