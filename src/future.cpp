@@ -113,46 +113,82 @@ void future_wait::add(std::size_t index, future_core& core) {
 
 void future_wait::completed(completion_waiter* w) noexcept {
     future_wait& self = *static_cast<entry*>(w)->wait;
+    thread_waiter* sleeper = nullptr;
     {
-        const std::lock_guard guard(self.lock_);
+        const std::lock_guard guard(self.lock_); // the destructor waits for it
         self.ready_.push_back(w);
+        ++self.told_;
+        sleeper = std::exchange(self.sleeper_, nullptr);
     }
-    self.thread_.wake(); // the destructor waits for it
+    if (sleeper != nullptr) {
+        sleeper->wake();
+    }
 }
 
-future_wait::entry* future_wait::pop() noexcept {
+future_wait::entry* future_wait::pop(thread_waiter* sleeper) noexcept {
     const std::lock_guard guard(lock_);
-    return static_cast<entry*>(ready_.pop_front());
+    entry* const e = static_cast<entry*>(ready_.pop_front());
+    sleeper_ = e == nullptr ? sleeper : nullptr;
+    return e;
+}
+
+future_wait::entry* future_wait::pop_after(thread_waiter& sleeper, wait_end how) noexcept {
+    bool taken = false;
+    entry* e = nullptr;
+    {
+        const std::lock_guard guard(lock_);
+        taken = std::exchange(sleeper_, nullptr) == nullptr;
+        e = static_cast<entry*>(ready_.pop_front());
+    }
+    if (taken && how != wait_end::woken) {
+        sleeper.wait(1); // it has just happened
+    }
+    return e;
 }
 
 std::size_t future_wait::next(time_point deadline, const char* call) {
-    for (;;) {
-        if (entry* const e = pop()) {
-            told_ += e->listed ? 1 : 0;
-            return static_cast<std::size_t>(e - entries_.data());
-        }
+    entry* e = pop(nullptr);
+    if (e == nullptr) {
         if (current_loop() != nullptr) {
             throw would_deadlock(std::string(call) +
                                  " would block the thread of an event loop; there, co_await the "
                                  "futures, with when_any or when_all");
         }
-        // Each one that is told is one wake.
-        switch (thread_.wait_until(told_ + 1, deadline)) {
-        case wait_end::woken: break;
-        case wait_end::cancelled: throw cancelled();
-        case wait_end::timed_out: throw timeout_error(std::string(call) + ": the time is up");
+        thread_waiter me;
+        e = pop(&me);
+        if (e == nullptr) {
+            const wait_end how = me.wait_until(1, deadline);
+            e = pop_after(me, how);
+            if (e == nullptr && how == wait_end::cancelled) {
+                throw cancelled();
+            }
+            if (e == nullptr) {
+                throw timeout_error(std::string(call) + ": the time is up");
+            }
         }
     }
+    return static_cast<std::size_t>(e - entries_.data());
 }
 
+// Those that it cannot withdraw are told, or about to be.
 future_wait::~future_wait() {
-    std::uint32_t told = 0;
+    std::size_t told = 0;
     for (entry& e : entries_) {
         if (e.listed && !e.core->outcome.withdraw(e)) {
             ++told;
         }
     }
-    thread_.wait(told);
+    for (;;) {
+        thread_waiter me;
+        {
+            const std::lock_guard guard(lock_);
+            if (told_ == told) {
+                return;
+            }
+            sleeper_ = &me;
+        }
+        me.wait(1);
+    }
 }
 
 void throw_empty_future() {

@@ -686,4 +686,71 @@ TEST(future, waits_in_a_job_get_the_value) {
     });
 }
 
+TEST(future, as_completed_in_a_job_may_be_kept_over_other_waits) {
+    started_portal portal = start_blocking_portal();
+    const held h;
+    std::array<future<int>, 2> futures{portal.start_task_soon(after, 1ms, 1), h.start(portal, 2)};
+    block_until([&] { return futures[0].ready(); });
+    run([&]() -> task<> {
+        int seen = 0;
+        auto all = [&] {
+            for (future<int>& f : as_completed(futures, 20ms)) {
+                seen += f.get();
+                for (int i = 0; i != 3; ++i) { // each sleeps on the job's word
+                    seen += portal.start_task_soon(after, 5ms, 10).get();
+                }
+            }
+        };
+        const bool timed_out = co_await throws<timeout_error>(to_thread(std::ref(all)));
+        EXPECT_TRUE(timed_out);
+        EXPECT_EQ(seen, 31);
+    });
+    h.let_go();
+    EXPECT_EQ(futures[1].get(), 2);
+}
+
+TEST(future, as_completed_in_a_job_ends_when_its_host_is_cancelled_after_other_waits) {
+    started_portal portal = start_blocking_portal();
+    const held h;
+    std::array<future<int>, 1> futures{h.start(portal, 1)};
+    run([&]() -> task<> {
+        gate waited;
+        bool thrown = false;
+        auto job = [&] {
+            auto range = as_completed(futures);
+            EXPECT_EQ(portal.start_task_soon(after, 5ms, 2).get(), 2);
+            waited.open();
+            try {
+                static_cast<void>(range.begin());
+            } catch (const cancelled&) {
+                thrown = true;
+                throw;
+            }
+        };
+        const bool stopped = co_await crossing::stopped_once_open(waited, to_thread(std::ref(job)));
+        EXPECT_TRUE(stopped);
+        EXPECT_TRUE(thrown);
+    });
+    h.let_go();
+    EXPECT_EQ(futures[0].get(), 1);
+}
+
+TEST(future, as_completed_in_a_job_may_be_left_while_the_last_ones_complete) {
+    started_portal portal = start_blocking_portal();
+    run([&]() -> task<> {
+        auto job = [&] {
+            for (int round = 0; round != 300; ++round) {
+                std::vector<future<int>> futures;
+                for (int i = 0; i != 3; ++i) {
+                    futures.push_back(portal.start_task_soon([i] { return i; }));
+                }
+                auto range = as_completed(futures);
+                static_cast<void>(range.begin()->get());
+                EXPECT_EQ(portal.start_task_soon(after, 0ms, 7).get(), 7);
+            }
+        };
+        co_await to_thread(std::ref(job));
+    });
+}
+
 } // namespace

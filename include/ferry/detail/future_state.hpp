@@ -129,6 +129,12 @@ public:
 };
 
 // Several futures of one type or another, for waits that end with the first of them. Blocks.
+//
+// Who completes one of them tells it under the lock: what it touches after that is the sleeper that
+// it took there, and no more of this. Each wait has a sleeper of its own (in a job they all count in
+// the job's word), which ends in one of two ways, under the lock:
+//   sleeping -> taken    by who completes one; it wakes the sleeper, which must stay until then
+//   sleeping -> gone     the time is up, or the job's host was cancelled
 class future_wait {
 public:
     explicit future_wait(std::size_t count) : entries_(count) {}
@@ -150,13 +156,16 @@ private:
     };
 
     static void completed(completion_waiter* w) noexcept;
-    entry* pop() noexcept;
+    // The first one that is ready. When there is none, `sleeper` is woken by the next.
+    entry* pop(thread_waiter* sleeper) noexcept;
+    // The first one that is ready after `sleeper`, which is under way, has slept.
+    entry* pop_after(thread_waiter& sleeper, wait_end how) noexcept;
 
     std::vector<entry> entries_;
     futex_mutex lock_;
-    list<completion_waiter> ready_; // under the lock
-    thread_waiter thread_;
-    std::uint32_t told_ = 0; // of those given out, how many were told by another thread
+    list<completion_waiter> ready_;    // under the lock, like the next
+    thread_waiter* sleeper_ = nullptr; // while it waits to be woken
+    std::size_t told_ = 0;             // how many were told by another thread
 };
 
 [[noreturn]] void throw_empty_future();
