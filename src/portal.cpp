@@ -20,6 +20,7 @@ task<> blocking_portal::exit(outcome how) {
     }
     core_->close();
     co_await core_->drained().wait();
+    core_->set_left();
 }
 
 task<> blocking_portal::stop(bool cancel_remaining) const {

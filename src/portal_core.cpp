@@ -87,7 +87,7 @@ void portal_core::close() noexcept {
 }
 
 void portal_core::check_loop(const char* call) const {
-    if (!opened_.load(std::memory_order_relaxed)) {
+    if (!opened_.load(std::memory_order_relaxed) || word_.load(std::memory_order_acquire) == left) {
         refuse(call);
     }
     if (!on_loop()) {

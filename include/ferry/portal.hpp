@@ -181,10 +181,11 @@ public:
 
     /// Marks it stopped: no calls are accepted any more, and `sleep_until_stopped` returns. With
     /// `cancel_remaining` its tasks are cancelled, too. Does not wait. Awaited on its loop, else
-    /// `wrong_thread`; from threads: `portal.call([&] { return portal.stop(); })`. No checkpoint.
+    /// `wrong_thread`; from threads: `portal.call([&] { return portal.stop(); })`. Throws
+    /// `portal_closed` before the portal is entered and after it was left. No checkpoint.
     task<> stop(bool cancel_remaining = false) const;
 
-    /// Awaits `stop`, or that the portal is left. Awaited on its loop.
+    /// Awaits `stop`, or that the portal is left. Awaited on its loop. Throws like `stop`.
     task<> sleep_until_stopped() const;
 
     /// Opens it on the running loop. Throws `error` the second time. For `with` and exit stacks.

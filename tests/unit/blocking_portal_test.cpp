@@ -140,6 +140,37 @@ TEST(blocking_portal, before_it_is_entered_and_after_it_is_left_it_is_closed) {
     });
 }
 
+TEST(blocking_portal, after_it_is_left_it_is_neither_stopped_nor_waited_for) {
+    blocking_portal portal;
+    const auto closed = [&portal]() -> task<bool> {
+        const bool stop = co_await throws<portal_closed>(portal.stop());
+        const bool cancel = co_await throws<portal_closed>(portal.stop(true));
+        const bool sleep = co_await throws<portal_closed>(portal.sleep_until_stopped());
+        co_return stop&& cancel&& sleep;
+    };
+    run([&]() -> task<> {
+        bool waited = false;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            co_await with(portal, [&](blocking_portal& p) -> task<> {
+                group.start_soon([&]() -> task<> {
+                    co_await portal.sleep_until_stopped(); // since before
+                    waited = true;
+                });
+                static_cast<void>(p.start_task_soon([&]() -> task<> {
+                    co_await portal.sleep_until_stopped();
+                    co_await portal.stop(); // while it is being left
+                }));
+                co_await ferry::yield();
+            });
+        });
+        EXPECT_TRUE(waited);
+        const bool here = co_await closed();
+        EXPECT_TRUE(here);
+    });
+    const bool in_another_run = run(closed());
+    EXPECT_TRUE(in_another_run);
+}
+
 TEST(blocking_portal, belongs_to_its_loop) {
     started_portal portal = start_blocking_portal();
     run([&]() -> task<> {

@@ -4,7 +4,8 @@
 //   closed, 0   before it is entered
 //   open, n     entered; a thread counts itself in before it posts, the loop counts it out when it
 //               has ended, or was refused
-//   closed, n   stopped or left; who counts the last one out tells exit()
+//   closed, n   stopped, or being left; who counts the last one out tells exit()
+//   left, 0     closed for good: exit() has returned
 // What is counted in was accepted: it runs, or completes with an error, before the portal is left.
 #pragma once
 
@@ -70,6 +71,7 @@ public:
 
     // Loop thread from here on.
     void close() noexcept;
+    void set_left() noexcept { word_.store(left, std::memory_order_release); } // closed, 0 -> left
     void check_loop(const char* call) const;
 
     // False: nothing is started any more.
@@ -83,6 +85,7 @@ private:
     ~portal_core() = default;
 
     static constexpr std::uint32_t closed = 0x8000'0000;
+    static constexpr std::uint32_t left = closed | 0x4000'0000;
 
     struct close_node : node {
         portal_core* self;
