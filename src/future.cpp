@@ -55,7 +55,6 @@ bool future_core::wait_until(time_point deadline, const char* call) {
     if (ready()) {
         return true;
     }
-    check_fork();
     if (current_loop() != nullptr) {
         throw would_deadlock(std::string(call) +
                              " would block the thread of an event loop; there, co_await the "
@@ -99,7 +98,6 @@ void future_callback::attach(future_callback* callback) noexcept {
 // --- several ---
 
 void future_wait::add(std::size_t index, future_core& core) {
-    core.check_fork();
     entry& e = entries_[index];
     e.wait = this;
     e.core = counted<future_core>::share(&core);
@@ -147,6 +145,7 @@ future_wait::entry* future_wait::pop_after(thread_waiter& sleeper, wait_end how)
 }
 
 std::size_t future_wait::next(time_point deadline, const char* call) {
+    entries_.front().core->check_fork(); // all of them are of this process, or none
     entry* e = pop(nullptr);
     if (e == nullptr) {
         if (current_loop() != nullptr) {
@@ -174,6 +173,9 @@ std::size_t future_wait::next(time_point deadline, const char* call) {
 future_wait::~future_wait() {
     std::size_t told = 0;
     for (entry& e : entries_) {
+        if (e.listed && e.core->home().foreign()) {
+            return; // the child of a fork: the locks are the parent's
+        }
         if (e.listed && !e.core->outcome.withdraw(e)) {
             ++told;
         }

@@ -104,7 +104,7 @@ bool loop_thread_core::is_own_thread() const noexcept {
 }
 
 void loop_thread_core::join(const char* call) {
-    run_->check_fork("the loop_thread");
+    check_fork();
     if (is_own_thread()) {
         throw would_deadlock(std::string(call) +
                              " was called on the thread that it would wait for; join it elsewhere");

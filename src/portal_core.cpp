@@ -23,6 +23,7 @@ portal_core::portal_core() noexcept {
 }
 
 void portal_core::open(loop_handle to) {
+    mark_.check("the blocking_portal");
     if (opened_.exchange(true, std::memory_order_relaxed)) {
         throw error("the blocking_portal was entered before; a portal is entered once");
     }
@@ -87,6 +88,7 @@ void portal_core::close() noexcept {
 }
 
 void portal_core::check_loop(const char* call) const {
+    mark_.check("the blocking_portal");
     if (!opened_.load(std::memory_order_relaxed) || word_.load(std::memory_order_acquire) == left) {
         refuse(call);
     }

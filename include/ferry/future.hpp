@@ -42,6 +42,7 @@ public:
     bool valid() const noexcept { return static_cast<bool>(state_); }
 
     /// Whether the task has ended. Never blocks; true on any thread means that `get` does not.
+    /// Like every call but `cancel`, it throws `forked` in the child of a fork.
     bool ready() const { return state().ready(); }
 
     /// Blocks until the task has ended; gives its value, moved out, or throws its exception. Once:
@@ -59,11 +60,12 @@ public:
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
         const auto checked = detail::checked_duration(timeout);
-        if (state().ready() || checked == std::chrono::nanoseconds::zero()) {
-            return state().ready();
+        detail::future_state<T>& s = state();
+        if (s.ready() || checked == std::chrono::nanoseconds::zero()) {
+            return s.ready();
         }
-        return state().wait_until(detail::after(std::chrono::steady_clock::now(), checked),
-                                  "future::wait_for()");
+        return s.wait_until(detail::after(std::chrono::steady_clock::now(), checked),
+                            "future::wait_for()");
     }
 
     /// Asks the task to stop. Any number of times, never blocks, never throws. True: it was asked,
@@ -76,15 +78,14 @@ public:
     template <class F>
         requires std::invocable<std::decay_t<F>&>
     void on_completion(F&& callback) {
-        state().check_fork();
         detail::future_callback::attach(new called_back<std::decay_t<F>>(
-            detail::counted<detail::future_core>::share(state_.get()), std::forward<F>(callback)));
+            detail::counted<detail::future_core>::share(&state()), std::forward<F>(callback)));
     }
 
     /// Awaits it: `T v = co_await std::move(f);`. A checkpoint. Takes the future; cancelled, it
     /// stops waiting, and the task goes on. Throws like `get`.
     detail::future_await<T> as_operation() && {
-        state().check_fork();
+        static_cast<void>(state());
         return detail::future_await<T>(std::move(state_));
     }
 
@@ -107,6 +108,7 @@ private:
         if (!state_) {
             detail::throw_empty_future();
         }
+        state_->check_fork();
         return *state_;
     }
 

@@ -68,8 +68,13 @@ public:
         }
     }
 
-    /// Its run, for `post`, `from_thread`, `sync_wait`. Any thread.
-    loop_handle handle() const { return core().handle(); }
+    /// Its run, for `post`, `from_thread`, `sync_wait`. Any thread. Throws `forked` in the child of a
+    /// fork.
+    loop_handle handle() const {
+        const detail::loop_thread_core& c = core();
+        c.check_fork();
+        return c.handle();
+    }
 
     /// Runs a function, or coroutine function, on this loop, and awaits it on the loop of the
     /// coroutine that awaits, which it does not block. Callable and arguments are copied, and

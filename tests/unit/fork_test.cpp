@@ -35,6 +35,7 @@
 #include <memory>
 #include <optional>
 #include <ranges>
+#include <span>
 #include <string>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -405,6 +406,86 @@ TEST(fork, portals_futures_and_loop_threads_refuse) {
               0);
     EXPECT_TRUE(endless.cancel()); // the parent's are what they were
     EXPECT_THROW(endless.get(), ferry::task_cancelled);
+}
+
+TEST(fork, portals_of_a_loop_refuse) {
+    ferry::blocking_portal fresh;
+    run([&]() -> task<> {
+        co_await ferry::with_blocking_portal([&](ferry::blocking_portal& portal) -> task<> {
+            EXPECT_EQ(in_child([&] {
+                          return call_throws<forked>([&] { portal.call([] {}); }) &&
+                                 run([&]() -> task<bool> {
+                                     const bool stop = co_await throws<forked>(portal.stop());
+                                     const bool sleep =
+                                         co_await throws<forked>(portal.sleep_until_stopped());
+                                     const bool enter = co_await throws<forked>(portal.enter());
+                                     const bool first = co_await throws<forked>(fresh.enter());
+                                     const bool exit =
+                                         co_await throws<forked>(portal.exit(ferry::outcome()));
+                                     co_return stop&& sleep&& enter&& first&& exit;
+                                 });
+                      }),
+                      0);
+            co_await portal.stop(); // the parent's is what it was
+            co_await portal.sleep_until_stopped();
+        });
+    });
+}
+
+TEST(fork, futures_refuse_whether_ready_or_not) {
+    const ferry::started_portal portal = ferry::start_blocking_portal();
+    auto futures = std::make_unique<std::vector<ferry::future<>>>();
+    futures->push_back(portal.start_task_soon([] {}));
+    futures->push_back(portal.start_task_soon(ferry::sleep_forever));
+    futures->front().on_completion([] {});
+    futures->front().wait_for(1h);
+    std::optional<ferry::completed_range<void>> range(std::in_place, std::span(*futures),
+                                                      std::chrono::steady_clock::time_point::max());
+    auto next = range->begin();
+    EXPECT_EQ(in_child([&] {
+                  bool refused = call_throws<forked>([&] { ++next; });
+                  for (ferry::future<>& f : *futures) {
+                      refused = refused && call_throws<forked>([&] { f.ready(); }) &&
+                                call_throws<forked>([&] { f.wait_for(0s); }) &&
+                                call_throws<forked>([&] { f.wait_for(1h); }) &&
+                                call_throws<forked>([&] { f.get(); }) &&
+                                call_throws<forked>([&] { f.on_completion([] {}); }) &&
+                                call_throws<forked>([&] { ferry::wait_any(std::span(&f, 1)); }) &&
+                                call_throws<forked>([&] { ferry::wait_all(std::span(&f, 1)); });
+                  }
+                  range.reset(); // does nothing
+                  futures.reset();
+                  return refused;
+              }),
+              0);
+    EXPECT_TRUE(futures->back().cancel()); // the parent's are what they were
+    ++next;
+    EXPECT_THROW(next->get(), ferry::task_cancelled);
+    futures->front().get();
+}
+
+TEST(fork, a_loop_thread_gives_no_handle) {
+    std::optional<ferry::loop_thread> t(ferry::sleep_forever);
+    EXPECT_EQ(in_child([&] {
+                  const bool refused = call_throws<forked>([&] { t->handle(); });
+                  t->cancel();
+                  t.reset(); // does nothing
+                  return refused;
+              }),
+              0);
+    EXPECT_EQ(ferry::sync_wait(t->handle(), [] { return 1; }), 1);
+}
+
+TEST(fork, destructors_of_portals_are_silent) {
+    auto portal = std::make_unique<ferry::started_portal>(ferry::start_blocking_portal());
+    auto lease = std::make_unique<ferry::portal_lease>(ferry::blocking_portal_provider().acquire());
+    EXPECT_EQ(in_child([&] {
+                  portal.reset();
+                  lease.reset();
+                  return true;
+              }),
+              0);
+    EXPECT_EQ(portal->call([] { return 1; }) + (*lease)->call([] { return 2; }), 3);
 }
 
 TEST(fork, awaits_in_coroutines_of_the_parent_throw) {

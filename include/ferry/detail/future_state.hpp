@@ -42,8 +42,8 @@ public:
     // Any thread. False: it had completed.
     bool cancel() noexcept;
 
-    // Blocks. False: the time is up. Throws `cancelled` in a job that is, and would_deadlock on a
-    // loop's thread when it is not ready.
+    // Blocks; not in the child of a fork. False: the time is up. Throws `cancelled` in a job that
+    // is, and would_deadlock on a loop's thread when it is not ready.
     bool wait_until(time_point deadline, const char* call);
 
     // Throws unless there is a value. Once.

@@ -52,6 +52,7 @@ public:
 
     const loop_handle& handle() const noexcept { return *handle_; }
     counted<run_core> run() const noexcept { return run_; }
+    void check_fork() const { run_->check_fork("the loop_thread"); }
 
 protected:
     loop_thread_core(const loop_thread_options& options, const char* kind);
