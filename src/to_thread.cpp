@@ -148,8 +148,8 @@ void work_base::executed(verdict v, void (*invoke)(work_base&),
 namespace {
 
 std::exception_ptr stray_cancelled() {
-    return std::make_exception_ptr(task_cancelled(
-        "the job let `cancelled` pass, but no scope of its host task is cancelled"));
+    return std::make_exception_ptr(
+        task_cancelled("the job let `cancelled` pass, but no scope of its host task is cancelled"));
 }
 
 } // namespace
