@@ -65,6 +65,27 @@ counted<context_value> context::set(context_ref& in, variable which, counted<con
     return before;
 }
 
+void context::merge(context_ref& in, const context_ref& before, context_ref now) {
+    if (in.get() == before.get()) { // nobody else has changed it
+        in = std::move(now);
+        return;
+    }
+    if (before) {
+        for (const entry& e : before->entries_) {
+            if (find(now, e.which) == nullptr) {
+                set(in, e.which, {});
+            }
+        }
+    }
+    if (now) {
+        for (const entry& e : now->entries_) {
+            if (find(before, e.which) != e.value.get()) {
+                set(in, e.which, e.value);
+            }
+        }
+    }
+}
+
 FERRY_NOINLINE context_ref& current_context() {
     loop_state* const loop = current_loop();
     job* const running = current_job();

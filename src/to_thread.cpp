@@ -175,7 +175,7 @@ bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) 
     }
     std::swap(host->context_, context_);
     if (write_back_) {
-        host->context_ = context_;
+        context::merge(host->context_, context_before_, std::move(context_));
     }
     context_ = context_ref();
     let_go(*this);
@@ -462,7 +462,7 @@ void offload_operation::came_back() noexcept {
     work_->place_ = job::place::back;
     task_record& task = *task_;
     if (work_->write_back_ && work_->how_ != kind::withdrawn && work_->how_ != kind::timed_out) {
-        task.context = std::move(work_->context_);
+        context::merge(task.context, work_->context_before_, std::move(work_->context_));
     }
     if (work_->how_ == kind::cancelled ||
         work_->deadline_.load(std::memory_order_relaxed) != job::no_deadline) {

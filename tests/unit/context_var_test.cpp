@@ -6,6 +6,7 @@
 #include <ferry/from_thread.hpp>
 #include <ferry/future.hpp>
 #include <ferry/loop_thread.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
@@ -172,6 +173,48 @@ TEST(context_var, write_back_gives_it_to_the_host) {
         };
         EXPECT_TRUE(co_await crossing::throws<int>(to_thread({.write_back = true}, fails)));
         EXPECT_EQ(number.get(), 3);
+    });
+}
+
+TEST(context_var, write_back_gives_only_what_the_job_set) {
+    run([]() -> task<> {
+        ferry::context_var<int> other("other", 0);
+        ferry::context_var<int> gone("gone", 0);
+        for (const bool in_a_block : {false, true}) {
+            number.set(1);
+            other.set(1);
+            const auto token = std::make_shared<ferry::context_token>(gone.set(1));
+            const auto crosses = [&]() -> task<> {
+                auto job = to_thread({.write_back = true}, [] { number.set(2); });
+                other.set(2); // the job has the value before
+                co_await std::move(job);
+            };
+            if (in_a_block) {
+                co_await ferry::on_thread(crosses);
+            } else {
+                co_await crosses();
+            }
+            EXPECT_EQ(number.get(), 2);
+            EXPECT_EQ(other.get(), 2);
+            auto resets = to_thread({.write_back = true}, [&] { token->reset(); });
+            other.set(3);
+            co_await std::move(resets);
+            EXPECT_EQ(gone.get(), 0);
+            EXPECT_EQ(other.get(), 3);
+        }
+    });
+}
+
+TEST(context_var, map_has_that_of_its_call) {
+    run([]() -> task<> {
+        ferry::thread_pool pool(1);
+        number.set(1);
+        auto mapped = pool.map([](int i) { return i * number.get(); }, std::vector<int>{1, 2, 3});
+        for (int i = 1; i <= 3; ++i) {
+            number.set(9);
+            const auto result = co_await mapped.next();
+            EXPECT_EQ(result, i);
+        }
     });
 }
 

@@ -32,6 +32,8 @@ public:
     // Null unsets it. Returns what it held.
     static counted<context_value> set(counted<context>& in, variable which,
                                       counted<context_value> value);
+    // Does to `in` what has made `now` of `before`.
+    static void merge(counted<context>& in, const counted<context>& before, counted<context> now);
 
 private:
     struct entry {

@@ -107,6 +107,7 @@ public: // for the engine
     const call_record* lineage_ = nullptr; // who waits for its host; not read once it runs
     std::int64_t queued_at_ = 0; // in a thread_pool's queue since then: coarse clock, in ns
     interruption* interruption_ = nullptr;    // while it is interruptible
+    context_ref context_before_;              // with write_back: as it was when the job was made
     context_ref context_;                     // see has_context_
     thread_waiter* returns_ = nullptr;        // it runs, and waits for the token it had given back
     const call_record* awaited_by_ = nullptr; // under the limiter's lock: see limiter_core::awaited
@@ -160,7 +161,7 @@ public: // for the engine
     bool abandonable_ = false;   // abandon_ is there
     bool other_limiter_ = false; // of a type of the user's
     bool has_context_ = false;   // or may have
-    bool write_back_ = false;    // its context becomes that of its host task
+    bool write_back_ = false;    // what it changes of its context, changes in that of its host task
     bool must_run_ = false;      // what it delivers has taken effect: it is not withdrawn
     detail::job_outcome how_ = detail::job_outcome::none;
     detail::atomic<std::uint32_t> word_{0};

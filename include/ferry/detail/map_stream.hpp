@@ -120,7 +120,7 @@ public:
     template <class G>
     map_stream(executor& where, std::size_t ahead, G&& f, View values)
         : call_(new detail::mapped_function<F>(where, std::forward<G>(f))),
-          values_(std::move(values)), ahead_(ahead) {}
+          values_(std::move(values)), ahead_(ahead), context_(detail::capture_context()) {}
     map_stream(map_stream&&) = delete;
 
     /// The result for the next value, in the order of the values; empty at the end. The first error,
@@ -171,6 +171,7 @@ private:
         }
         while (!ended_ && under_way_.size() < ahead_ && *at_ != std::ranges::end(values_)) {
             under_way_.emplace_back(new item_type(call_, **at_));
+            under_way_.back()->record.context = context_; // of the call of map
             loop.start_root(*under_way_.back());
             ++*at_;
         }
@@ -185,6 +186,7 @@ private:
     View values_;
     std::optional<std::ranges::iterator_t<View>> at_;
     std::size_t ahead_;
+    detail::context_ref context_;
     std::deque<std::unique_ptr<item_type, drop>> under_way_;
     bool ended_ = false;
     bool taking_ = false;

@@ -41,7 +41,10 @@ class work_base : public job {
 public:
     void set_name(std::string_view name) noexcept { set_job_name(*this, name); }
     void set_interrupt(bool on) noexcept { interrupt_ = on; }
-    void set_write_back(bool on) noexcept { write_back_ = on; }
+    void set_write_back(bool on) noexcept {
+        write_back_ = on;
+        context_before_ = on ? context_ : context_ref();
+    }
 
     // Throws what the job ended with, unless that is a value.
     void rethrow_error();
@@ -67,6 +70,7 @@ protected:
         set_name(other.name());
         interrupt_ = other.interrupt_;
         context_ = std::move(other.context_);
+        context_before_ = std::move(other.context_before_);
         has_context_ = other.has_context_;
         write_back_ = other.write_back_;
     }
