@@ -156,13 +156,20 @@ std::exception_ptr stray_cancelled() {
 
 bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) noexcept) {
     job* const host = current_job();
-    if (host == nullptr || current_loop() != nullptr || named_ ||
-        (interrupt_ && !host->interrupt_) || asked_to_stop(*host)) {
+    if (host == nullptr || current_loop() != nullptr || asked_to_stop(*host)) {
         return false;
     }
     std::swap(host->context_, context_);
+    if (named_) {
+        worker_thread_name(name_);
+    }
     try {
-        invoke(*this);
+        if (interrupt_ && host->interruption_ == nullptr) {
+            const interruption while_it_runs(*host);
+            invoke(*this);
+        } else {
+            invoke(*this);
+        }
         how_ = job_outcome::value;
     } catch (abi::__forced_unwind&) {
         throw;
@@ -172,6 +179,9 @@ bool work_base::run_here(void (*invoke)(work_base&), void (*let_go)(work_base&) 
     } catch (...) {
         how_ = job_outcome::error;
         error_ = std::current_exception();
+    }
+    if (named_) {
+        leave_thread_name(host);
     }
     std::swap(host->context_, context_);
     if (write_back_) {

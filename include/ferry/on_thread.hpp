@@ -96,8 +96,7 @@ struct on_thread_function {
 /// awaits begins on the loop, and the block goes on on a thread; what it awaits in turn is at home
 /// there, as are the children of `when_all`. Its value, exception of any type, or stop arrives where
 /// the awaiter is. Calls that belong to the loop's thread (`event.set`, `start_soon`) throw
-/// `wrong_thread` in it. `to_thread` runs its job right here, unless limiter,
-/// executor or name, or `interrupt` where the block has none, ask for more.
+/// `wrong_thread` in it. `to_thread` without limiter and executor runs its job right here.
 ///
 /// Options as for `to_thread`: limiter, executor, name, interrupt; `queue_timeout` bounds the first
 /// wait, and `write_back` changes nothing. To go to the worker is a checkpoint; cancelled while the
