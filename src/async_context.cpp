@@ -1,8 +1,23 @@
 #include <ferry/async_context.hpp>
 
+#include <ferry/detail/config.hpp>
 #include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/worker_set.hpp>
+
+#include <utility>
 
 namespace ferry {
+
+namespace {
+
+// On the loop of the task that leaves, or on its thread in a block.
+FERRY_NOINLINE void report_replaced(std::exception_ptr error) noexcept {
+    const detail::loop_state* const loop = detail::current_loop();
+    detail::report_error(loop != nullptr ? *loop->core_address() : *detail::current_job()->core_,
+                         std::move(error));
+}
+
+} // namespace
 
 task<async_exit_stack&> async_exit_stack::enter() {
     co_return *this;
@@ -22,7 +37,7 @@ task<bool> async_exit_stack::exit(outcome how) {
         }
         if (thrown != nullptr) {
             if (how.error() != nullptr && how.error() != given) { // nobody else will see it
-                detail::require_loop("async_exit_stack").report_error(how.error());
+                report_replaced(how.error());
             }
             how = outcome(thrown);
         } else if (suppressed && how.error() != nullptr) {

@@ -1,5 +1,6 @@
 #include <ferry/async_context.hpp>
 
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
@@ -265,7 +266,7 @@ TEST(async_exit_stack, of_several_errors_the_last_is_thrown_and_the_handler_gets
             handled.push_back(number);
         }
     });
-    loop.run([&]() -> task<> {
+    const auto all_fail = []() -> task<> {
         int thrown = 0;
         try {
             ferry::async_exit_stack stack;
@@ -282,7 +283,11 @@ TEST(async_exit_stack, of_several_errors_the_last_is_thrown_and_the_handler_gets
             thrown = number;
         }
         EXPECT_EQ(thrown, 1);
-    });
+    };
+    loop.run(all_fail);
+    EXPECT_EQ(handled, (std::vector<int>{3, 2}));
+    handled.clear();
+    loop.run([&]() -> task<> { co_await ferry::on_thread(all_fail); });
     EXPECT_EQ(handled, (std::vector<int>{3, 2}));
 }
 
