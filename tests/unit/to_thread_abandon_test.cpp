@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -335,6 +336,15 @@ TEST(abandon_on_cancel, ownership_is_told_by_type) {
     static_assert(!owning_argument<int*> && !owning_argument<const char*> &&
                   !owning_argument<std::string_view> && !owning_argument<std::span<int>> &&
                   !owning_argument<std::reference_wrapper<int>>);
+    using numbers = std::vector<int>;
+    using all = std::views::all_t<numbers&>;
+    static_assert(!owning_argument<all> && !owning_argument<std::ranges::take_view<all>> &&
+                  !owning_argument<decltype(std::declval<numbers&>() | std::views::reverse)> &&
+                  !owning_argument<std::ranges::subrange<numbers::iterator>>);
+    static_assert(owning_argument<std::views::all_t<numbers>> &&
+                  owning_argument<std::ranges::take_view<std::views::all_t<numbers>>> &&
+                  owning_argument<std::ranges::iota_view<int, int>> &&
+                  owning_argument<std::ranges::single_view<int>>);
     int number = 0;
     auto captures = [&number] { return number; };
     auto empty = [] {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <ranges>
 #include <type_traits>
 #include <utility>
 
@@ -65,10 +66,33 @@ concept span_like = requires(T t) {
     t.subspan(0, 0);
 };
 
+// Views of the standard, and their adaptors, that refer to elements of somebody else's.
+template <class T>
+inline constexpr bool is_ref_view = false;
+template <class R>
+inline constexpr bool is_ref_view<std::ranges::ref_view<R>> = true;
+template <class T>
+inline constexpr bool is_iota_view = false;
+template <class W, class B>
+inline constexpr bool is_iota_view<std::ranges::iota_view<W, B>> = true;
+
+template <class T>
+consteval bool refers_elsewhere() {
+    if constexpr (!std::ranges::view<T> || is_iota_view<T>) {
+        return false;
+    } else if constexpr (is_ref_view<T>) {
+        return true;
+    } else if constexpr (requires(T t) { std::move(t).base(); }) { // an adaptor, or owning_view
+        return refers_elsewhere<std::remove_cvref_t<decltype(std::declval<T>().base())>>();
+    } else {
+        return std::ranges::borrowed_range<T>; // iterators outlive it: the elements are not its own
+    }
+}
+
 // What an abandoned job may keep of an argument: a copy that owns.
 template <class T>
-inline constexpr bool owning_argument =
-    !std::is_pointer_v<T> && !is_reference_wrapper<T> && !is_view_like<T> && !span_like<T>;
+inline constexpr bool owning_argument = !std::is_pointer_v<T> && !is_reference_wrapper<T> &&
+                                        !is_view_like<T> && !span_like<T> && !refers_elsewhere<T>();
 
 template <class F>
 inline constexpr bool is_owned = false;
