@@ -1,5 +1,6 @@
 #include <ferry/detail/moved_place.hpp>
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/duration.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/on_thread.hpp>
@@ -163,6 +164,12 @@ bool moved_place::is_where(const task_record& task) const noexcept {
         return loop_ == there.loop_ && by_default_ == there.by_default_;
     }
     return where() == there.where() && limiter() == there.limiter();
+}
+
+void moved_place::refuse_circle(const task_record& task) const {
+    if (loop_ != nullptr) {
+        refuse_waiting_loop(task.lineage, *loop_, "resume_on()");
+    }
 }
 
 std::coroutine_handle<> moved_place::move(promise_base& frame,

@@ -27,7 +27,8 @@ public:
     // True where it is already.
     bool ready() noexcept { return to_->is_where(*waiter->task); }
     bool ready_away() noexcept { return !host_asked_to_stop() && ready(); }
-    std::coroutine_handle<> start() noexcept {
+    std::coroutine_handle<> start() {
+        to_->refuse_circle(*waiter->task);
         at = phase::idle;
         waiter->task->waiting = nullptr;
         return moved_place::move(*waiter, std::move(to_));
@@ -38,6 +39,30 @@ private:
     void try_withdraw() noexcept override {}
 
     std::unique_ptr<moved_place> to_;
+};
+
+// For coroutines of ferry's own that need their task's loop: they run on its thread from here on.
+class own_loop_operation final : public operation {
+public:
+    own_loop_operation() noexcept { run = &deliver_node; }
+    own_loop_operation(own_loop_operation&&) noexcept : own_loop_operation() {}
+
+    static constexpr bool checkpoint = false;
+
+    std::coroutine_handle<> start() {
+        task_record& task = *waiter->task;
+        std::unique_ptr<moved_place> loop;
+        if (task.moved_to != nullptr) {
+            loop = std::make_unique<moved_place>(task.loop->core());
+        }
+        at = phase::idle;
+        task.waiting = nullptr;
+        return loop != nullptr ? moved_place::move(*waiter, std::move(loop)) : waiter->self;
+    }
+    void result() const noexcept {}
+
+private:
+    void try_withdraw() noexcept override {}
 };
 
 class resume_home_operation final : public operation {

@@ -5,6 +5,7 @@
 #include <ferry/errors.hpp>
 #include <ferry/event.hpp>
 #include <ferry/loop_thread.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
@@ -110,6 +111,24 @@ TEST(blocking_portal, is_entered_by_with_or_by_a_stack) {
             auto job = [&p] { return p.call(twice, 2); };
             const int four = co_await to_thread(std::ref(job));
             EXPECT_EQ(four, 4);
+        });
+    });
+}
+
+TEST(blocking_portal, is_entered_stopped_and_left_in_a_block_on_a_thread) {
+    run([]() -> task<> {
+        const auto home = std::this_thread::get_id();
+        co_await ferry::on_thread([&]() -> task<> {
+            co_await with_blocking_portal([&](blocking_portal& portal) -> task<> {
+                EXPECT_NE(std::this_thread::get_id(), home);
+                std::thread caller([&portal, home] {
+                    EXPECT_EQ(portal.call([] { return std::this_thread::get_id(); }), home);
+                });
+                caller.join();
+                co_await portal.stop();
+                co_await portal.sleep_until_stopped();
+                EXPECT_NE(std::this_thread::get_id(), home);
+            });
         });
     });
 }

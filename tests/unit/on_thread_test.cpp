@@ -26,6 +26,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -1126,6 +1127,28 @@ TEST(resume_on, a_refused_switch_throws_where_one_is) {
             EXPECT_EQ(here(), there);
         });
         EXPECT_EQ(here(), home);
+    });
+}
+
+TEST(resume_on, to_a_loop_whose_thread_waits_for_the_task_is_refused) {
+    run([]() -> task<> {
+        const auto here_too = ferry::event_loop::current().handle();
+        std::optional<ferry::loop_thread> other;
+        gate made;
+        gate done;
+        bool refused = false;
+        other.emplace([&]() -> task<> {
+            made.wait();
+            ferry::from_thread(here_too, [&]() -> task<> { // blocks the other loop
+                refused = co_await crossing::throws<ferry::would_deadlock>(
+                    ferry::resume_on(other->handle()));
+            });
+            done.open();
+            co_return;
+        });
+        made.open();
+        co_await crossing::opened(done);
+        EXPECT_TRUE(refused);
     });
 }
 

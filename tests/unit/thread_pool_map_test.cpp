@@ -84,6 +84,28 @@ TEST(thread_pool_map, void_move_only_and_member_functions) {
     });
 }
 
+TEST(thread_pool_map, is_awaited_in_a_block) {
+    run([]() -> task<> {
+        thread_pool pool(2);
+        const auto home = std::this_thread::get_id();
+        auto squares = pool.map(square, std::vector<int>{1, 2, 3});
+        co_await ferry::on_thread([&]() -> task<> {
+            for (int i = 1; i <= 3; ++i) {
+                const auto result = co_await squares.next();
+                EXPECT_EQ(result, i * i);
+                EXPECT_NE(std::this_thread::get_id(), home);
+            }
+            const auto end = co_await squares.next();
+            EXPECT_FALSE(end);
+        });
+        auto fails = pool.map([](int i) -> int { throw i; }, std::vector<int>{1, 2, 3});
+        co_await ferry::on_thread([&]() -> task<> {
+            const bool thrown = co_await crossing::throws<int>(fails.next());
+            EXPECT_TRUE(thrown);
+        });
+    });
+}
+
 TEST(thread_pool_map, is_lazy_and_bounded) {
     run([]() -> task<> {
         thread_pool pool(2);

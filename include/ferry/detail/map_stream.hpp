@@ -6,6 +6,7 @@
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/event.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/to_thread.hpp>
 
 #include <coroutine>
@@ -133,6 +134,7 @@ public:
                         "one after the other");
         }
         const taking now(*this);
+        co_await detail::own_loop_operation();
         try {
             fill();
         } catch (...) {

@@ -40,6 +40,8 @@ public:
     static moved_place* like(const moved_place& other) noexcept;
     // Whether the task is there already. Its frames, and the loop.
     bool is_where(const task_record& task) const noexcept;
+    // Throws would_deadlock when its thread is one that waits for the task.
+    void refuse_circle(const task_record& task) const;
 
     // Loop thread, all of them. `frame` moves there; gives what to resume.
     static std::coroutine_handle<> move(promise_base& frame,
