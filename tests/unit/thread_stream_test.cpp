@@ -903,8 +903,9 @@ TEST(thread_stream, dropped_while_the_answer_is_on_the_way_to_a_block) {
 TEST(thread_stream, with_a_thread_of_its_own_it_takes_no_executor) {
     ferry::run([]() -> task<> {
         ferry::thread_pool pool(1);
-        EXPECT_THROW(ferry::threaded_iterable_separate({.executor = &pool}, count_to)(3),
-                     std::invalid_argument);
+        EXPECT_THROW(
+            static_cast<void>(ferry::threaded_iterable_separate({.executor = &pool}, count_to)(3)),
+            std::invalid_argument);
         const bool refused = co_await crossing::throws<std::invalid_argument>(
             ferry::to_new_thread({.executor = &pool}, [] {}));
         EXPECT_TRUE(refused);
