@@ -157,8 +157,10 @@ bool moved_place::is_where(const task_record& task) const noexcept {
         return loop_ == task.loop->core_address();
     }
     const moved_place& there = *task.moved_to;
-    if (hop_.interrupt_ != there.hop_.interrupt_ || hop_.name() != there.hop_.name()) {
-        return false;
+    const std::string_view name = hop_.name();
+    if ((hop_.interrupt_ && !there.hop_.interrupt_) ||
+        (!name.empty() && name != there.hop_.name())) {
+        return false; // it asks for more
     }
     if (loop_ != nullptr || by_default_ || there.by_default_) {
         return loop_ == there.loop_ && by_default_ == there.by_default_;

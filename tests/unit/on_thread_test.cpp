@@ -820,6 +820,12 @@ TEST(on_thread, options_that_a_job_inside_asks_for_are_kept) {
                 co_return;
             });
             EXPECT_EQ(crossing::thread_name(), "outer");
+            const auto same = std::this_thread::get_id();
+            co_await on_thread([same]() -> task<> { // asks for nothing: it is there
+                EXPECT_EQ(std::this_thread::get_id(), same);
+                EXPECT_EQ(crossing::thread_name(), "outer");
+                co_return;
+            });
             // Nobody ever writes: it is broken out of its read.
             int ends[2] = {};
             EXPECT_EQ(::pipe(ends), 0);
