@@ -180,8 +180,8 @@ public:
     }
 
     /// Marks it stopped: no calls are accepted any more, and `sleep_until_stopped` returns. With
-    /// `cancel_remaining` its tasks are cancelled, too. Does not wait. Awaited on its loop, else
-    /// `wrong_thread`; from threads: `portal.call([&] { return portal.stop(); })`. Throws
+    /// `cancel_remaining` its tasks are cancelled, too. Does not wait. Awaited by a task of its
+    /// loop, else `wrong_thread`; from threads: `portal.call([&] { return portal.stop(); })`. Throws
     /// `portal_closed` before the portal is entered and after it was left. No checkpoint.
     task<> stop(bool cancel_remaining = false) const;
 

@@ -87,6 +87,12 @@ generator<int> recorded(std::shared_ptr<record> r, int n) {
 
 constexpr int for_ever = 1'000'000'000;
 
+// So many items are in the buffer, which is full, and the producer has given its token back.
+task<> waits_for_room(thread_stream<int>& rows, ferry::capacity_limiter& limiter, std::size_t n) {
+    co_await crossing::until(
+        [&] { return rows.statistics().buffered == n && limiter.statistics().borrowed == 0; });
+}
+
 generator<int> held(std::shared_ptr<gate> go_on) {
     go_on->wait();
     for (int i = 1; i <= 3; ++i) {
@@ -737,8 +743,7 @@ TEST(thread_stream, a_producer_that_waits_for_room_holds_no_token) {
         auto rows = iterate_in_thread({.max_size = 2, .limiter = &limiter}, count_to, 10);
         const auto first = co_await rows.next();
         EXPECT_EQ(first, 1);
-        co_await crossing::until(
-            [&] { return rows.statistics().buffered == 2 && limiter.statistics().borrowed == 0; });
+        co_await waits_for_room(rows, limiter, 2);
         // So that others may use it; and the producer comes first after them.
         std::atomic<bool> behind{false};
         crossing::held_job held;
@@ -776,8 +781,7 @@ TEST(thread_stream, close_needs_no_token) {
         auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, recorded, r, for_ever);
         const auto first = co_await rows.next();
         EXPECT_EQ(first, 1);
-        co_await crossing::until(
-            [&] { return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0; });
+        co_await waits_for_room(rows, limiter, 1);
         co_await limiter.acquire();
         const auto second = co_await rows.next(); // the producer now wants it back
         EXPECT_EQ(second, 2);
@@ -797,8 +801,7 @@ TEST(thread_stream, a_cancelled_consumer_leaves_a_producer_that_waits_for_its_to
         auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, count_to, 10);
         const auto first = co_await rows.next();
         EXPECT_EQ(first, 1);
-        co_await crossing::until(
-            [&] { return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0; });
+        co_await waits_for_room(rows, limiter, 1);
         co_await limiter.acquire();
         const auto second = co_await rows.next();
         EXPECT_EQ(second, 2);
@@ -831,9 +834,7 @@ TEST(thread_stream, close_finds_a_producer_on_its_way_to_its_token) {
             auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, count_to, for_ever);
             const auto first = co_await rows.next();
             EXPECT_EQ(first, 1);
-            co_await crossing::until([&] {
-                return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0;
-            });
+            co_await waits_for_room(rows, limiter, 1);
             co_await limiter.acquire();
             const auto second = co_await rows.next();
             EXPECT_EQ(second, 2);
@@ -975,9 +976,7 @@ TEST(thread_stream, a_producer_whose_token_cannot_come_back_is_refused) {
                 iterate_in_thread({.max_size = 2, .limiter = &limiter}, recorded, r, for_ever);
             const auto first = co_await rows.next();
             EXPECT_EQ(first, 1);
-            co_await crossing::until([&] {
-                return rows.statistics().buffered == 2 && limiter.statistics().borrowed == 0;
-            });
+            co_await waits_for_room(rows, limiter, 2);
             bool refused = false;
             co_await ferry::to_thread({.limiter = &limiter}, [&] {
                 ferry::from_thread([&]() -> task<> {
@@ -1004,8 +1003,7 @@ TEST(thread_stream, a_call_that_waits_for_a_producer_ends_when_a_token_is_free) 
         auto rows = iterate_in_thread({.max_size = 1, .limiter = &limiter}, count_to, 3);
         const auto first = co_await rows.next();
         EXPECT_EQ(first, 1);
-        co_await crossing::until(
-            [&] { return rows.statistics().buffered == 1 && limiter.statistics().borrowed == 0; });
+        co_await waits_for_room(rows, limiter, 1);
         const auto found_empty = rows.statistics().found_empty;
         crossing::held_job other;
         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {

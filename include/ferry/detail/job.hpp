@@ -72,8 +72,7 @@ struct limiter_waiter : link {
     bool waiting = false;  // under the limiter's lock, like the next
     bool has_lent = false; // a job whose token is that of one in its lineage
     bool is_job = false;
-    bool comes_back =
-        false; // it gave its token back while it waited for something: ahead of others
+    bool comes_back = false;  // it had a token before, and has begun: ahead of who has not
     bool left_behind = false; // it may outlive the limiter object, and its token may
     std::uint32_t part = 0;   // of the limiter's tokens, which it waits for
 
