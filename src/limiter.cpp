@@ -307,6 +307,9 @@ limiter_core::~limiter_core() {
 // --- tokens that come back ---
 
 void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
+    if (waiting_ == 0) { // mostly: the lists are on another cache line
+        return;
+    }
     for (limiter_waiter *w = returning_.front(), *next = nullptr; w != nullptr; w = next) {
         next = returning_.next(w);
         if (has_room(part_of(*w))) {
@@ -315,7 +318,7 @@ void limiter_core::lend_to_waiters(list<limiter_waiter>& lucky) noexcept {
             lucky.push_back(w);
         }
     }
-    for (std::size_t tried = 0; waiting_ != 0 && tried != parts();) {
+    for (std::size_t tried = 0; tried != parts();) {
         limiter_part& p = part(turn_);
         turn_ = (turn_ + 1) % parts();
         if (p.waiters.empty() || !(has_room(p) || FERRY_PLANTED("limiter.lends_too_much"))) {

@@ -81,7 +81,7 @@ struct limiter_part {
     bool idle() const noexcept { return borrowed == 0 && waiters.empty(); }
 };
 
-class limiter_core : public reference_counted<limiter_core> {
+class alignas(cache_line) limiter_core : public reference_counted<limiter_core> {
     friend class reference_counted<limiter_core>;
 
 public:

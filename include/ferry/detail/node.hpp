@@ -25,17 +25,19 @@ inline constexpr std::size_t nodes_ahead = 4;
 
 inline constexpr int cache_line = 64;
 
-// Fetches all lines from `before` bytes in front of the address to `behind` bytes behind it.
+// Fetches all lines from `before` bytes in front of the address to `behind` bytes behind it, also
+// those that it has but a part of.
 inline void fetch_to_write(const void* address, int before, int behind) noexcept {
     const std::intptr_t here = reinterpret_cast<std::intptr_t>(address); // there may be nothing
-    for (int offset = -before; offset < behind; offset += cache_line) {
-        fetch_to_write(reinterpret_cast<const void*>(here + offset));
+    for (std::intptr_t line = (here - before) & -cache_line; line < here + behind;
+         line += cache_line) {
+        fetch_to_write(reinterpret_cast<const void*>(line));
     }
 }
 
 // What both shores touch: of a job, from its node on; of the frame that a job lies in, or carries; of
 // its task; of its limiter.
-inline constexpr int job_bytes = 192;
+inline constexpr int job_bytes = 160;
 inline constexpr int frame_bytes = 320;
 inline constexpr int task_bytes = 128;
 inline constexpr int limiter_bytes = 128;
