@@ -22,8 +22,11 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t nodes_per_pass = 256;
-constexpr std::uint32_t passes_per_look = 32; // at I/O, while busy
-constexpr auto time_between_looks = 10us;     // the same, by the clock
+constexpr std::uint32_t passes_per_clock = 8; // while busy: it costs as much as a short pass
+constexpr std::uint32_t passes_per_look = 32; // at I/O, where the clock may stand still
+constexpr auto least_between_looks = 10us;    // by the clock
+constexpr auto most_between_looks = 50us;
+constexpr int time_per_look = 32; // a look takes this part of the time between two, at most
 constexpr auto time_between_looks_spinning = 5us;
 constexpr std::size_t most_jobs_to_spin_for = 8; // more are better taken in batches
 
@@ -147,15 +150,17 @@ void loop_state::pass() noexcept {
         child_returned("the event loop");
     }
     hand_over_jobs();
-    if (++passes_ >= passes_per_look) {
+    if (++passes_ % passes_per_clock != 0) {
+        return;
+    }
+    const time_point time = now();
+    if (time - looked_at_io_ >= between_looks_ || (!real_time_ && passes_ >= passes_per_look)) {
         look_at_io();
-    } else if ((passes_ & 7) == 0) {
-        const time_point time = now();
-        if (time - looked_at_io_ >= time_between_looks) {
-            look_at_io();
-        } else if (real_time_ && jobs_ > most_jobs_to_spin_for) {
-            cache().attend(time);
-        }
+        return;
+    }
+    fire_timers(time);
+    if (real_time_ && jobs_ > most_jobs_to_spin_for) {
+        cache().attend(time);
     }
 }
 
@@ -181,7 +186,7 @@ void loop_state::run_ready(std::size_t most) noexcept {
     counters.resumed.add(count);
     // A long pass: I/O and timers have waited.
     if (count > 16) {
-        passes_ = std::max(passes_, passes_per_look - 1);
+        passes_ |= passes_per_clock - 1;
     }
 }
 
@@ -199,14 +204,15 @@ void loop_state::look_at_io() noexcept {
     if (core_->stopped_by_user() && main_scope != nullptr) {
         main_scope->cancel();
     }
-    fire_timers();
+    const time_point time = now();
+    // What the cheapest took: others have run handlers.
+    look_takes_ = std::min(look_takes_, time - looked_at_io_);
+    between_looks_ = std::clamp<time_point::duration>(look_takes_ * time_per_look,
+                                                      least_between_looks, most_between_looks);
+    fire_timers(time);
 }
 
-void loop_state::fire_timers() noexcept {
-    if (timers_.empty()) {
-        return;
-    }
-    const time_point time = now();
+void loop_state::fire_timers(time_point time) noexcept {
     while (timer* t = timers_.top()) {
         if (t->when > time) {
             break;
@@ -218,7 +224,9 @@ void loop_state::fire_timers() noexcept {
 
 // Nothing is ready: look, spin, sleep.
 void loop_state::idle() noexcept {
-    fire_timers();
+    if (!timers_.empty()) {
+        fire_timers(now());
+    }
     if (!ready_.empty() || spin()) {
         return;
     }

@@ -179,7 +179,7 @@ private:
     void idle() noexcept;
     void run_ready(std::size_t most) noexcept;
     void tell_watch() noexcept;
-    void fire_timers() noexcept;
+    void fire_timers(time_point time) noexcept;
     void hand_over_jobs() noexcept;
     void look_at_io() noexcept;
     bool spin() noexcept;
@@ -201,6 +201,8 @@ private:
     const void* last_executor_ = nullptr;
     std::uint32_t passes_ = 0; // since the last look at I/O
     time_point looked_at_io_{};
+    time_point::duration look_takes_ = time_point::duration::max();
+    time_point::duration between_looks_{}; // at I/O, while busy
     std::uint32_t spin_budget_ns_;
     ready_order* order_ = nullptr; // null: first in, first out
     bool real_time_ = true;
