@@ -512,13 +512,19 @@ void stream_wait::try_withdraw() noexcept {
     }
 }
 
-bool stream_close::ready() {
-    if (!stream_) {
-        return true;
+std::coroutine_handle<> stream_close::start() {
+    if (stream_) {
+        stream_->check_fork();
+        stream_->close();
     }
-    stream_->check_fork();
-    stream_->close();
-    return stream_->left.done();
+    if (waiter->task->stop_requested()) {
+        stop();
+    } else if (!stream_ || stream_->left.done()) {
+        finish();
+    } else {
+        return wait_for(stream_->left, true);
+    }
+    return std::noop_coroutine();
 }
 
 } // namespace ferry::detail

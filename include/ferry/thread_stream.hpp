@@ -98,8 +98,8 @@ public:
 
     /// Asks the producer to leave, and awaits that: a full buffer does not keep it, a call that
     /// blocks does (`check_cancelled()` in it throws from now on). Range and callable are destroyed
-    /// on the worker by then. What is in the buffer is dropped. A checkpoint; cancelled, it stops
-    /// waiting, and the stream stays closed. Again: waits again.
+    /// on the worker by then. What is in the buffer is dropped. A checkpoint; cancelled, before
+    /// or meanwhile, it does not wait, and the stream is closed all the same. Again: waits again.
     detail::stream_close close() noexcept { return detail::stream_close(buffer_); }
 
     /// Plain figures, from any thread.

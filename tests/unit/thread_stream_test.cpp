@@ -458,6 +458,24 @@ TEST(thread_stream, close_wakes_a_producer_on_a_full_buffer) {
     }
 }
 
+TEST(thread_stream, close_in_a_cancelled_scope_closes_and_does_not_wait) {
+    ferry::run([]() -> task<> {
+        auto r = std::make_shared<record>();
+        auto rows = iterate_in_thread({.max_size = 1}, recorded, r, for_ever);
+        const auto first = co_await rows.next();
+        EXPECT_EQ(first, 1);
+        ferry::cancel_scope scope;
+        scope.cancel();
+        co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+            co_await rows.close();
+            ADD_FAILURE();
+        });
+        EXPECT_TRUE(scope.cancelled_caught());
+        EXPECT_TRUE(rows.statistics().closed);
+        co_await crossing::until([&] { return r->left == 1; });
+    });
+}
+
 TEST(thread_stream, close_ends_the_wait_for_an_item) {
     ferry::run([]() -> task<> {
         auto g = std::make_shared<gate>();

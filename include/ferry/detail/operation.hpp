@@ -17,8 +17,8 @@ struct promise_base;
 //   bool ready()                      try to take effect at once; default: no
 //   std::coroutine_handle<> start()   begin to wait; returns what to resume, mostly nothing
 //   R result()                        the value, or throws
-// All three run on the loop's thread, and neither `ready` nor `start` in a cancelled scope
-// (a boundary, which is no checkpoint, says so with `static constexpr bool checkpoint = false`).
+// All three run on the loop's thread, and neither `ready` nor `start` in a cancelled scope. (What
+// always begins, as a boundary does, says so with `static constexpr bool checkpoint = false`.)
 //
 // States, on the loop's thread:
 //   idle -> waiting          the frame is suspended at it

@@ -259,8 +259,9 @@ public:
         : stream_(counted<stream_core>::share(stream)) {}
     stream_close(stream_close&&) noexcept = default;
 
-    bool ready();
-    std::coroutine_handle<> start() noexcept { return wait_for(stream_->left, true); }
+    static constexpr bool checkpoint = false; // it closes first
+
+    std::coroutine_handle<> start();
     void result() const noexcept {}
 
 private:
