@@ -4,6 +4,7 @@
 #include <ferry/detail/body.hpp>
 #include <ferry/detail/duration.hpp>
 #include <ferry/detail/moved_place.hpp>
+#include <ferry/errors.hpp>
 #include <ferry/event_loop.hpp>
 #include <ferry/to_thread.hpp>
 
@@ -25,8 +26,13 @@ public:
         : resume_on_operation(std::move(other.to_)) {}
 
     // True where it is already.
-    bool ready() noexcept { return to_->is_where(*waiter->task); }
-    bool ready_away() noexcept { return !host_asked_to_stop() && ready(); }
+    bool ready() {
+        if (to_ == nullptr) {
+            throw broken_await("resume_on() was awaited before, or moved from: it moves once");
+        }
+        return to_->is_where(*waiter->task);
+    }
+    bool ready_away() { return !host_asked_to_stop() && ready(); }
     std::coroutine_handle<> start() {
         to_->refuse_circle(*waiter->task);
         at = phase::idle;
@@ -71,7 +77,7 @@ public:
     resume_home_operation(resume_home_operation&&) noexcept : resume_home_operation() {}
 
     bool ready() noexcept { return waiter->moved == nullptr; }
-    bool ready_away() noexcept { return !host_asked_to_stop() && ready(); }
+    bool ready_away() { return !host_asked_to_stop() && ready(); }
     std::coroutine_handle<> start() noexcept {
         at = phase::idle;
         waiter->task->waiting = nullptr;
@@ -135,7 +141,7 @@ inline constexpr detail::on_thread_function on_thread{};
 /// Moves the coroutine that awaits it: from here on it runs on that executor, or on the thread of
 /// that loop. Only this coroutine, and what it awaits: its awaiter goes on where it was. Where it is
 /// already nothing happens. A checkpoint. What refuses throws, where the coroutine was:
-/// `executor_closed`, `run_finished`, `std::system_error`.
+/// `executor_closed`, `run_finished`, `std::system_error`; what has moved once, `broken_await`.
 inline auto resume_on(executor& where) {
     return detail::resume_on_operation(detail::place_for({.executor = &where}));
 }

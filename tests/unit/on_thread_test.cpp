@@ -1158,6 +1158,25 @@ TEST(resume_on, to_a_loop_whose_thread_waits_for_the_task_is_refused) {
     });
 }
 
+TEST(resume_on, moves_once) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        auto move = ferry::resume_on(pool);
+        co_await move;
+        bool refused_there = false;
+        try {
+            co_await move;
+        } catch (const ferry::broken_await&) {
+            refused_there = true;
+        }
+        EXPECT_TRUE(refused_there);
+        co_await ferry::resume_home();
+        const bool refused_at_home =
+            co_await crossing::throws<ferry::broken_await>(std::move(move));
+        EXPECT_TRUE(refused_at_home);
+    });
+}
+
 TEST(resume_on, a_stop_unwinds_on_the_home_loop) {
     run([]() -> task<> {
         thread_pool pool(1);
