@@ -137,7 +137,9 @@ waiting_call::waiting_call(const char* call) {
                             "job (to_thread), or pass the loop's handle as its first argument");
     }
     run_ = j->core_;
-    if (!j->abandonable_) {
+    if (j->abandonable_) {
+        left_ = j;
+    } else {
         host_ = static_cast<work_base*>(j);
     }
     record_.by = j;
@@ -194,22 +196,29 @@ scope_state* waiting_call::admit(loop_state& loop, task_record& task) noexcept {
         return nullptr;
     }
     task.lineage = &record_;
-    loop_ = &loop;
+    task_ = &task;
     if (by_job_of_run()) {
         loop.job_waits();
+    }
+    if (left_ != nullptr) {
+        left_->waits_for(&task);
     }
     return host_ != nullptr ? host_->host_task().scope : &loop.root_scope;
 }
 
 void waiting_call::stopped() noexcept {
-    done(host_ != nullptr      ? outcome::cancelled
-         : loop_->ending_run() ? outcome::refused
-                               : outcome::stopped);
+    const bool by_job = host_ != nullptr || (left_ != nullptr && task_->root.cancelled);
+    done(by_job                      ? outcome::cancelled
+         : task_->loop->ending_run() ? outcome::refused
+                                     : outcome::stopped);
 }
 
 void waiting_call::done(outcome how) noexcept {
-    if (loop_ != nullptr && by_job_of_run()) {
-        loop_->job_goes_on();
+    if (task_ != nullptr && by_job_of_run()) {
+        task_->loop->job_goes_on();
+    }
+    if (task_ != nullptr && left_ != nullptr) {
+        left_->waits_for(nullptr);
     }
     if (blocked_ != nullptr) {
         wait_is_over(*blocked_);

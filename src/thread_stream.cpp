@@ -31,6 +31,32 @@ void stream_job::fail(std::exception_ptr error) noexcept {
     stream->failed(std::move(error));
 }
 
+void stream_job::stop_what_it_waits_for() noexcept {
+    stopping_.run = &stop_arrived;
+    stopping_.self = this;
+    stream->add_reference();
+    if (!core_->push(&stopping_)) { // it has ended, and what ran there with it
+        stream->release();
+    }
+}
+
+void stream_job::stop_arrived(node* n, verdict) noexcept {
+    stream_job& self = *static_cast<stop_node*>(n)->self;
+    if (self.waits_for_ != nullptr) {
+        self.waits_for_->root.cancel();
+    }
+    self.stream->release();
+}
+
+// What it calls after it was asked to leave stops at once, like all that blocks in it.
+void stream_job::waits_for(task_record* task) noexcept {
+    waits_for_ = task;
+    if (task != nullptr && stream->asked_to_leave() &&
+        !FERRY_PLANTED("stream.stops_only_what_runs")) {
+        task->root.cancel();
+    }
+}
+
 stream_core::stream_core(const stream_settings& how)
     : max_size_(how.max_size), step_(std::max<std::size_t>(how.max_size / 8, 1)),
       enough_(std::max<std::size_t>(how.max_size / 2, 1)), pull_(how.pull),
@@ -215,6 +241,7 @@ void stream_core::ask_to_leave() noexcept {
         }
     } else if ((made_.load(std::memory_order_acquire) & ended) == 0) {
         futex_wake_all(job_.word_); // whatever else it waits for
+        job_.stop_what_it_waits_for();
         withdraw(true);
     }
 }

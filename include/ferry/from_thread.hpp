@@ -275,7 +275,8 @@ struct sync_wait_function {
 /// A coroutine that is called in a job runs in the scopes of the job's host task: when one of them
 /// is cancelled it stops, and this throws `cancelled`; let that pass, and it becomes the host's
 /// stop. With a handle, or in a job that may be abandoned, it is detached from them, and cancelling
-/// the host does not end the wait. A plain function is never interrupted.
+/// the host does not end the wait. In the producer of a `thread_stream` it is detached from them,
+/// too, and stops when the stream is closed or dropped. A plain function is never interrupted.
 ///
 /// Throws `no_event_loop` without a handle outside of jobs; `would_deadlock` on the loop's own
 /// thread, or when loops would wait for each other; `run_finished` when the loop has ended, ends

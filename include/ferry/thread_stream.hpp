@@ -96,10 +96,12 @@ public:
         return detail::stream_next_batch<T>(buffer_);
     }
 
-    /// Asks the producer to leave, and awaits that: a full buffer does not keep it, a call that
-    /// blocks does (`check_cancelled()` in it throws from now on). Range and callable are destroyed
-    /// on the worker by then. What is in the buffer is dropped. A checkpoint; cancelled, before
-    /// or meanwhile, it does not wait, and the stream is closed all the same. Again: waits again.
+    /// Asks the producer to leave, and awaits that. A full buffer does not keep it, nor does a wait
+    /// of ferry's, which throws `cancelled` in it (`from_thread` when its coroutine has stopped); a
+    /// call that blocks does (`check_cancelled()` throws from now on). Range and callable are
+    /// destroyed on the worker by then. What is in the buffer is dropped. A checkpoint; cancelled,
+    /// before or meanwhile, it does not wait, and the stream is closed all the same. Again: waits
+    /// again.
     detail::stream_close close() noexcept { return detail::stream_close(buffer_); }
 
     /// Plain figures, from any thread.

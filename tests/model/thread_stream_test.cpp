@@ -9,6 +9,8 @@
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/event_loop.hpp>
 #include <ferry/executor.hpp>
+#include <ferry/from_thread.hpp>
+#include <ferry/generator.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task.hpp>
 #include <ferry/task_group.hpp>
@@ -31,6 +33,13 @@ constexpr std::size_t items = 3;
 
 std::array<int, items> numbers() {
     return {1, 2, 3};
+}
+
+// Waits on its loop for what does not come.
+ferry::generator<int> calling() {
+    co_yield 1;
+    ferry::from_thread(ferry::sleep_forever);
+    model::check(false, "it is stopped");
 }
 
 // Starts a thread for each job.
@@ -108,8 +117,9 @@ task<> take_cancelled(thread_stream<int>& rows) {
     model::check(seen == items, "all of them come");
 }
 
-task<> consume(ferry::stream_options options, way how) {
-    auto rows = std::make_optional(ferry::iterate_in_thread(options, numbers));
+template <class Range>
+task<> consume(ferry::stream_options options, Range range, way how) {
+    auto rows = std::make_optional(ferry::iterate_in_thread(options, range));
     if (how == way::take_all) {
         co_await take_all(*rows);
     } else if (how == way::batches) {
@@ -127,7 +137,9 @@ task<> consume(ferry::stream_options options, way how) {
     rows.reset();
 }
 
-model::result stream(model::options with, std::size_t max_size, way how, bool pull = false) {
+template <class Range>
+model::result stream_of(Range range, model::options with, std::size_t max_size, way how,
+                        bool pull = false) {
     with.leaks = true;
     static_cast<void>(ferry::detail::cache()); // made once, and never freed
     return model::explore(with, [=] {
@@ -135,11 +147,16 @@ model::result stream(model::options with, std::size_t max_size, way how, bool pu
         {
             ferry::event_loop loop;
             model::name(loop, "loop");
-            loop.run(consume({.max_size = max_size, .executor = &threads, .pull = pull}, how));
+            loop.run(
+                consume({.max_size = max_size, .executor = &threads, .pull = pull}, range, how));
         }
         threads.join();
         ferry::detail::recycler_flush();
     });
+}
+
+model::result stream(model::options with, std::size_t max_size, way how, bool pull = false) {
+    return stream_of(numbers, with, max_size, how, pull);
 }
 
 TEST(thread_stream, items_arrive_in_order) {
@@ -161,6 +178,22 @@ TEST(thread_stream, closing_and_dropping_let_the_producer_go) {
     EXPECT_PASSES(stream({.preemptions = 2}, 1, way::drop_early));
     EXPECT_PASSES(stream({.samples = 3'000, .store_buffers = true}, 1, way::close_early));
     EXPECT_PASSES(stream({.samples = 3'000, .store_buffers = true}, 2, way::drop_early));
+}
+
+TEST(thread_stream, closing_and_dropping_end_a_call_of_the_producer) {
+    EXPECT_PASSES(stream_of(calling, {.preemptions = 3}, 1, way::close_early));
+    EXPECT_PASSES(stream_of(calling, {.preemptions = 2}, 1, way::drop_early));
+    EXPECT_PASSES(stream_of(calling, {.preemptions = 2}, 2, way::close_early, true));
+    EXPECT_PASSES(
+        stream_of(calling, {.samples = 3'000, .store_buffers = true}, 1, way::close_early));
+    EXPECT_PASSES(
+        stream_of(calling, {.samples = 3'000, .store_buffers = true}, 1, way::drop_early));
+}
+
+TEST(thread_stream, finds_a_call_that_starts_after_the_stop) {
+    EXPECT_FINDS("",
+                 stream_of(calling, {.preemptions = 2, .plants = {"stream.stops_only_what_runs"}},
+                           1, way::close_early));
 }
 
 TEST(thread_stream, pulled_batches) {

@@ -2,6 +2,7 @@
 
 #include <ferry/cancel_scope.hpp>
 #include <ferry/errors.hpp>
+#include <ferry/from_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
@@ -220,6 +221,36 @@ TEST(thread_pool_map, dropped_it_cancels_what_has_not_begun_and_the_run_waits) {
         go_on->open();
     });
     EXPECT_EQ(ran->load(), 1);
+}
+
+TEST(thread_pool_map, dropped_it_stops_what_a_call_awaits) {
+    std::atomic<int> stopped{0};
+    run([&]() -> task<> {
+        thread_pool pool(1);
+        gate called;
+        {
+            auto never = owned([&](int n) {
+                try {
+                    ferry::from_thread([&]() -> task<> {
+                        called.open();
+                        co_await ferry::sleep_forever();
+                    });
+                } catch (const ferry::cancelled&) {
+                    ++stopped;
+                    throw;
+                }
+                return n;
+            });
+            auto values = pool.map(never, std::views::iota(0, 1));
+            co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+                group.start_soon([&]() -> task<> { co_await values.next(); });
+                co_await crossing::opened(called);
+                group.scope().cancel();
+            });
+        }
+        co_await pool.shutdown();
+    });
+    EXPECT_EQ(stopped.load(), 1);
 }
 
 TEST(thread_pool_map, a_closed_pool_refuses) {

@@ -10,6 +10,8 @@
 #include <ferry/loop_thread.hpp>
 #include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
+#include <ferry/sleep.hpp>
+#include <ferry/task_group.hpp>
 #include <ferry/thread_pool.hpp>
 #include <ferry/when_any.hpp>
 
@@ -62,6 +64,7 @@ struct record {
     std::atomic<int> produced{0};
     std::atomic<int> left{0};
     std::atomic<std::thread::id> left_on{};
+    std::atomic<bool> cancelled{false};
 };
 
 struct leaving {
@@ -474,6 +477,87 @@ TEST(thread_stream, close_in_a_cancelled_scope_closes_and_does_not_wait) {
         EXPECT_TRUE(rows.statistics().closed);
         co_await crossing::until([&] { return r->left == 1; });
     });
+}
+
+// Waits on its loop for what does not come, once the gate is open.
+task<> never_ends(std::shared_ptr<record> r) {
+    r->begun.open();
+    co_await ferry::sleep_forever();
+}
+
+generator<int> calling(std::shared_ptr<record> r, std::shared_ptr<gate> go_on) {
+    const leaving at_the_end(r);
+    co_yield 1;
+    go_on->wait();
+    try {
+        ferry::from_thread(never_ends, r);
+    } catch (const ferry::cancelled&) {
+        r->cancelled = true;
+        throw;
+    }
+}
+
+task<> until_it_calls(thread_stream<int>& rows, const record& r, gate& go_on) {
+    const auto first = co_await rows.next();
+    EXPECT_EQ(first, 1);
+    go_on.open();
+    co_await crossing::opened(r.begun);
+}
+
+TEST(thread_stream, close_ends_a_call_of_its_producer) {
+    for (const bool pull : {false, true}) {
+        auto r = std::make_shared<record>();
+        ferry::run([&]() -> task<> {
+            auto go_on = std::make_shared<gate>();
+            auto rows = iterate_in_thread({.pull = pull}, calling, r, go_on);
+            co_await until_it_calls(rows, *r, *go_on);
+            co_await rows.close();
+            EXPECT_EQ(r->left.load(), 1);
+        });
+        EXPECT_TRUE(r->cancelled);
+    }
+}
+
+TEST(thread_stream, leaving_with_ends_a_call_of_its_producer) {
+    auto r = std::make_shared<record>();
+    ferry::run([&]() -> task<> {
+        auto go_on = std::make_shared<gate>();
+        co_await ferry::with(iterate_in_thread(calling, r, go_on), [&](thread_stream<int>& rows) {
+            return until_it_calls(rows, *r, *go_on);
+        });
+        EXPECT_EQ(r->left.load(), 1);
+    });
+    EXPECT_TRUE(r->cancelled);
+}
+
+// Elsewhere than on the loop that the producer calls.
+TEST(thread_stream, dropping_it_ends_a_call_of_its_producer) {
+    auto r = std::make_shared<record>();
+    ferry::run([&]() -> task<> {
+        auto go_on = std::make_shared<gate>();
+        auto rows = std::make_optional(iterate_in_thread(calling, r, go_on));
+        co_await until_it_calls(*rows, *r, *go_on);
+        std::thread([&] { rows.reset(); }).join();
+        co_await crossing::until([&] { return r->left == 1; });
+    });
+    EXPECT_TRUE(r->cancelled);
+}
+
+TEST(thread_stream, what_a_producer_calls_after_close_stops) {
+    auto r = std::make_shared<record>();
+    ferry::run([&]() -> task<> {
+        auto go_on = std::make_shared<gate>();
+        auto rows = iterate_in_thread(calling, r, go_on);
+        const auto first = co_await rows.next();
+        EXPECT_EQ(first, 1);
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { co_await rows.close(); });
+            co_await crossing::until([&] { return rows.statistics().closed; });
+            go_on->open();
+        });
+        EXPECT_EQ(r->left.load(), 1);
+    });
+    EXPECT_TRUE(r->cancelled);
 }
 
 TEST(thread_stream, close_ends_the_wait_for_an_item) {

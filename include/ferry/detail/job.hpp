@@ -93,6 +93,10 @@ public:
     /// Ends it with an error of the caller's. Any thread.
     virtual void fail(std::exception_ptr error) noexcept = 0;
 
+    // One that nobody need wait for: it waits for a coroutine of its loop's, which runs as this task
+    // (null: not any more), and in no scope of a host's. Loop thread.
+    virtual void waits_for(task_record*) noexcept {}
+
 protected:
     job_details() noexcept = default;
     ~job_details() = default;

@@ -22,6 +22,10 @@
 //               the consumer's operation is pushed to its loop, the producer's thread is woken (pull:
 //               its job is submitted). A consumer that is cancelled takes itself out so: it is not
 //               woken then.
+// A producer may wait for something else when it is asked to leave (5): by the stop bit in its job's
+// word, on which it sleeps, or for a coroutine on its loop, which is cancelled there:
+//   8 stop      the job: stop bit; then a node goes to the loop that it calls. Cancels the coroutine
+//               that runs for the job, if one does; one that starts later finds the stop bit.
 // Each side remembers how far it may go, and looks at the other's word only when it has got there.
 // The producer is woken when half of the buffer is empty, not for each slot.
 #pragma once
@@ -73,8 +77,22 @@ class stream_job final : public job {
 public:
     explicit stream_job(stream_core& s) noexcept;
     void fail(std::exception_ptr error) noexcept override;
+    void waits_for(task_record* task) noexcept override;
+
+    // Step 8, to the loop that it calls.
+    void stop_what_it_waits_for() noexcept;
 
     stream_core* stream;
+
+private:
+    struct stop_node : node {
+        stream_job* self;
+    };
+
+    static void stop_arrived(node* n, verdict v) noexcept;
+
+    stop_node stopping_;               // pushed once, with a reference to the stream
+    task_record* waits_for_ = nullptr; // loop thread
 };
 
 class stream_core : public abandon_state {

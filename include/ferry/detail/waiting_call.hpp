@@ -81,8 +81,9 @@ private:
     void done(outcome how) noexcept;
 
     run_core* run_;
-    work_base* host_ = nullptr;   // whose scopes a coroutine runs in
-    loop_state* loop_ = nullptr;  // which runs the coroutine, and counts the job as waiting
+    work_base* host_ = nullptr;   // whose host's scopes a coroutine runs in, or
+    job* left_ = nullptr;         // whose host may be gone: it is told of the coroutine
+    task_record* task_ = nullptr; // the coroutine, on a loop that counts the job as waiting
     run_core* blocked_ = nullptr; // the waiter's own loop
     call_record record_;
     outcome how_ = outcome::returned;
