@@ -2,6 +2,7 @@
 
 #include <ferry/detail/call_record.hpp>
 #include <ferry/detail/duration.hpp>
+#include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/on_thread.hpp>
 
@@ -265,6 +266,10 @@ void moved_place::do_wanted(task_record& task) noexcept {
         return;
     }
     operation& op = *std::exchange(hop_.op, nullptr);
+    if (gone_ != nullptr) {
+        go_home(*op.waiter, std::exchange(gone_, nullptr));
+        return;
+    }
     task.loop->now_runs(task, op.waiter->where);
     task.begun = nullptr;
     try {
@@ -282,18 +287,28 @@ void moved_place::refused(std::exception_ptr error) noexcept {
     task_record& task = *frame.task;
     task.hops = false;
     task.waiting = nullptr;
-    task.lost = std::move(error);
     if (context_ref context = hop_.take_context()) {
         task.context = std::move(context);
     }
-    std::unique_ptr<moved_place> given_up;
     if (mover_ != nullptr) { // it stays where it was
+        const std::unique_ptr<moved_place> given_up(this);
+        task.lost = std::move(error);
         task.moved_to = before_;
         mover_->moved = replaced_.release();
-        given_up.reset(this);
-    } else { // its executor has gone
-        task.moved_to = nullptr;
+        resume_in_place(frame);
+    } else if (has_arrived_ && gone_ == nullptr) {
+        gone_ = std::move(error);
+        set_executor(cache());
+        loop_ = nullptr;
+        carry(frame);
+    } else {
+        go_home(frame, gone_ != nullptr ? std::exchange(gone_, nullptr) : std::move(error));
     }
+}
+
+void moved_place::go_home(promise_base& frame, std::exception_ptr error) noexcept {
+    frame.task->moved_to = nullptr;
+    frame.task->lost = std::move(error);
     resume_in_place(frame);
 }
 

@@ -133,9 +133,9 @@ struct on_thread_function {
 /// wait, and `write_back` changes nothing. To go to the worker is a checkpoint; cancelled while the
 /// block runs there, its next checkpoint stops, on the loop, and `check_cancelled()` throws; let out
 /// of the block, or of a scope or group in it, that is the stop, caught by the scope that was
-/// cancelled. When the executor was shut down meanwhile, the block goes on on its loop, with
-/// `executor_closed` thrown by its await. Blocks nest. Allocates nothing, but for frames, which are
-/// recycled.
+/// cancelled. When the executor was shut down while the block awaited something, that is delivered on
+/// another thread; the next await throws `executor_closed` instead of beginning, and the block goes on
+/// on its loop. Blocks nest. Allocates nothing, but for frames, which are recycled.
 inline constexpr detail::on_thread_function on_thread{};
 
 /// Moves the coroutine that awaits it: from here on it runs on that executor, or on the thread of

@@ -486,15 +486,20 @@ TEST(async_generator, goes_on_after_an_await_that_could_not_come_back) {
         ferry::thread_pool pool(1);
         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
-                const bool refused = co_await throws<ferry::executor_closed>(ferry::on_thread(
-                    {.executor = &pool}, [&]() -> task<> { co_await values.next(); }));
+                const bool refused = co_await throws<ferry::executor_closed>(
+                    ferry::on_thread({.executor = &pool}, [&]() -> task<> {
+                        const auto second = co_await values.next();
+                        EXPECT_EQ(second, 2);
+                        co_await values.next(); // it does not begin
+                    }));
                 EXPECT_TRUE(refused);
             });
             co_await crossing::until([&] { return go_on.statistics().waiting == 1; });
             co_await pool.shutdown();
             go_on.set();
         });
-        const auto end = co_await values.next(); // the second went with the await
+        EXPECT_FALSE(gone);
+        const auto end = co_await values.next();
         EXPECT_FALSE(end.has_value());
         EXPECT_TRUE(gone);
     });

@@ -917,9 +917,11 @@ TEST(on_thread, a_job_inside_that_throws_cancelled_of_its_own_is_an_error) {
     });
 }
 
+// What it awaits takes effect, and must be delivered; on a thread, as what follows may block.
 TEST(on_thread, a_pool_that_is_closed_meanwhile_sends_it_home) {
     run([]() -> task<> {
         thread_pool pool(1);
+        bool elsewhere = false;
         bool at_home = false;
         const auto home = here();
         gate waits;
@@ -928,8 +930,10 @@ TEST(on_thread, a_pool_that_is_closed_meanwhile_sends_it_home) {
             group.start_soon([&]() -> task<> {
                 co_await on_thread({.executor = &pool}, [&]() -> task<> {
                     waits.open();
+                    co_await go_on.wait();
+                    elsewhere = here() != home;
                     try {
-                        co_await go_on.wait();
+                        co_await ferry::yield();
                         ADD_FAILURE();
                     } catch (const ferry::executor_closed&) {
                         at_home = here() == home;
@@ -943,7 +947,37 @@ TEST(on_thread, a_pool_that_is_closed_meanwhile_sends_it_home) {
             co_await pool.shutdown();
             go_on.set();
         });
+        EXPECT_TRUE(elsewhere);
         EXPECT_TRUE(at_home);
+    });
+}
+
+// With its token, and nothing begins after it that could not be delivered.
+TEST(on_thread, loses_nothing_when_its_pool_is_closed) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        ferry::capacity_limiter one(1);
+        auto [sender, receiver] = ferry::create_channel<int>(2);
+        gate waits;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                EXPECT_TRUE(co_await throws<ferry::executor_closed>(
+                    on_thread({.limiter = &one, .executor = &pool}, [&]() -> task<> {
+                        waits.open();
+                        const int first = co_await receiver.receive();
+                        EXPECT_EQ(first, 1);
+                        EXPECT_EQ(one.statistics().borrowed, 1u);
+                        co_await receiver.receive();
+                    })));
+                EXPECT_EQ(one.statistics().borrowed, 0u);
+            });
+            co_await crossing::opened(waits);
+            co_await pool.shutdown();
+            EXPECT_TRUE(sender.try_send(1));
+            EXPECT_TRUE(sender.try_send(2));
+        });
+        const int second = co_await receiver.receive();
+        EXPECT_EQ(second, 2);
     });
 }
 

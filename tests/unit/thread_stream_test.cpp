@@ -956,11 +956,13 @@ TEST(thread_stream, awaited_in_a_block_that_is_sent_home_it_can_be_awaited_again
         co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
             group.start_soon([&]() -> task<> {
                 co_await ferry::on_thread({.executor = &pool}, [&]() -> task<> {
+                    const auto first = co_await rows.next();
+                    EXPECT_EQ(first, 1);
                     const bool sent_home =
                         co_await crossing::throws<ferry::executor_closed>(rows.next());
                     EXPECT_TRUE(sent_home);
                     const auto second = co_await rows.next();
-                    EXPECT_TRUE(second);
+                    EXPECT_EQ(second, 2);
                 });
             });
             co_await crossing::until([&] { return rows.statistics().found_empty == 1; });
@@ -968,7 +970,7 @@ TEST(thread_stream, awaited_in_a_block_that_is_sent_home_it_can_be_awaited_again
             go_on->open();
         });
         const auto third = co_await rows.next();
-        EXPECT_TRUE(third);
+        EXPECT_EQ(third, 3);
     });
 }
 

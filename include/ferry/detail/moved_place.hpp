@@ -13,8 +13,10 @@
 //   it is delivered: carry(frame)
 //
 // The first job takes the frame there: refused, or cancelled while it waits, the frame has not
-// moved. What the later ones deliver has taken effect, so they are not withdrawn; refused, the task
-// goes on at home, with the error.
+// moved. What the later ones deliver has taken effect, so they are not withdrawn. Refused, because
+// the executor is gone, it is delivered on a thread of the cache: the frame may block, and must not on
+// the loop. From its next await the task goes on at home, with the error, and nothing begins there
+// that could not be delivered. Only what no thread can be had for is lost.
 #pragma once
 
 #include <ferry/detail/offload_core.hpp>
@@ -87,6 +89,7 @@ private:
     void back() noexcept;
     void do_wanted(task_record& task) noexcept;
     void refused(std::exception_ptr error) noexcept;
+    void go_home(promise_base& frame, std::exception_ptr error) noexcept;
     void arrived() noexcept;
 
     hop hop_;
@@ -99,6 +102,7 @@ private:
     promise_base* mover_ = nullptr; // until it has arrived
     std::unique_ptr<moved_place> replaced_;
     bool has_arrived_ = false;
+    std::exception_ptr gone_; // its executor has: why
 };
 
 } // namespace ferry::detail
