@@ -565,6 +565,19 @@ void limiter_core::check_unused(const char* what) noexcept {
                      "ferry: a %s was destroyed while %zu hold its tokens (%zu of them abandoned "
                      "jobs, which may) and %zu wait for one; it must outlive them\n",
                      what, borrowed_, abandoned_, waiting);
+        for (const auto& [borrower, holds] : borrowers_) {
+            std::fprintf(stderr, "  borrower %p %s\n", borrower,
+                         holds ? "holds a token" : "waits for one");
+        }
+        any_waiter([](const limiter_waiter& w, limiter_part&) {
+            if (w.is_job) {
+                const job& j = static_cast<const job&>(w);
+                std::fprintf(stderr, "  %s, awaited at %s:%u, waits for one\n",
+                             j.named_ ? j.name_ : "a job", j.where_.file_name(),
+                             static_cast<unsigned>(j.where_.line()));
+            }
+            return false;
+        });
         std::abort();
     }
 }
@@ -589,14 +602,21 @@ FERRY_NOINLINE const void* current_borrower() noexcept {
     return &thread_itself;
 }
 
+void check_borrower(const void* borrower) {
+    if (borrower == nullptr) {
+        throw std::invalid_argument("a borrower of a capacity_limiter has an address; for the "
+                                    "current task, call acquire() and release()");
+    }
+}
+
 } // namespace
 
 capacity_limiter::acquire_operation capacity_limiter::acquire() noexcept {
     return acquire_operation(*core_, nullptr);
 }
 
-capacity_limiter::acquire_operation
-capacity_limiter::acquire_on_behalf_of(const void* borrower) noexcept {
+capacity_limiter::acquire_operation capacity_limiter::acquire_on_behalf_of(const void* borrower) {
+    check_borrower(borrower);
     return acquire_operation(*core_, borrower);
 }
 
@@ -605,6 +625,7 @@ void capacity_limiter::acquire_nowait() {
 }
 
 void capacity_limiter::acquire_nowait_on_behalf_of(const void* borrower) {
+    check_borrower(borrower);
     core_->borrow(borrower, nullptr);
 }
 
@@ -613,6 +634,7 @@ void capacity_limiter::release() {
 }
 
 void capacity_limiter::release_on_behalf_of(const void* borrower) {
+    check_borrower(borrower);
     core_->release(borrower);
 }
 

@@ -38,11 +38,11 @@ public:
     /// passed on. Throws `wrong_borrower` when the task holds one already, `would_deadlock` when
     /// all who hold one wait for this. Not RAII: `release()`.
     acquire_operation acquire() noexcept;
-    /// The same for anything that has an address.
-    acquire_operation acquire_on_behalf_of(const void* borrower) noexcept;
+    /// The same for anything that has an address; null throws std::invalid_argument.
+    acquire_operation acquire_on_behalf_of(const void* borrower);
 
     /// Throws `would_block` when there is no token at once, `wrong_borrower` as above. The
-    /// borrower is the current task, or, off a loop, the current job or thread.
+    /// borrower is the current task, or, off a loop, the current job or thread; never null.
     void acquire_nowait();
     void acquire_nowait_on_behalf_of(const void* borrower);
 

@@ -109,6 +109,18 @@ TEST(capacity_limiter, on_behalf_of_anything_that_has_an_address) {
     });
 }
 
+TEST(capacity_limiter, a_borrower_has_an_address) {
+    run([]() -> task<> {
+        capacity_limiter limiter(1);
+        EXPECT_THROW(static_cast<void>(limiter.acquire_on_behalf_of(nullptr)),
+                     std::invalid_argument);
+        EXPECT_THROW(limiter.acquire_nowait_on_behalf_of(nullptr), std::invalid_argument);
+        EXPECT_THROW(limiter.release_on_behalf_of(nullptr), std::invalid_argument);
+        EXPECT_EQ(limiter.statistics().borrowed, 0u);
+        co_return;
+    });
+}
+
 TEST(capacity_limiter, borrowing_twice_and_releasing_what_is_not_held_is_refused) {
     run([]() -> task<> {
         capacity_limiter limiter(3);
@@ -613,7 +625,7 @@ TEST(capacity_limiter_death_test, destroyed_with_a_holder_it_ends_the_process) {
             limiter->acquire_nowait();
             limiter.reset();
         },
-        "capacity_limiter.*1 hold.*must outlive");
+        "capacity_limiter.*1 hold.*must outlive.*borrower 0x.*holds a token");
 }
 
 TEST(capacity_limiter_death_test, destroyed_with_a_waiter_it_ends_the_process) {
@@ -621,13 +633,13 @@ TEST(capacity_limiter_death_test, destroyed_with_a_waiter_it_ends_the_process) {
                      auto limiter = std::make_unique<capacity_limiter>(0);
                      co_await with_task_group([&](task_group& group) -> task<> {
                          group.start_soon([&]() -> task<> {
-                             co_await to_thread({.limiter = limiter.get()}, [] {});
+                             co_await to_thread({.limiter = limiter.get(), .name = "later"}, [] {});
                          });
                          co_await until([&] { return limiter->statistics().waiting == 1; });
                          limiter.reset();
                      });
                  }),
-                 "1 wait.*must outlive");
+                 "1 wait.*must outlive.*later, awaited at .*capacity_limiter_test.cpp.*waits");
 }
 
 } // namespace
