@@ -7,6 +7,7 @@
 #include <ferry/errors.hpp>
 
 #include <optional>
+#include <string>
 
 namespace ferry {
 
@@ -78,6 +79,15 @@ FERRY_NOINLINE event_loop* event_loop::try_current() noexcept {
 event_loop& event_loop::current() {
     detail::require_loop("event_loop::current()");
     return *try_current();
+}
+
+void event_loop::check_thread(const char* call) const {
+    state_.core_address()->check_fork("the event_loop");
+    if (state_.running && !state_.in_loop_thread()) {
+        throw wrong_thread(std::string(call) +
+                           " was called on another thread than that of the loop, which runs; post "
+                           "it there, with loop_handle::post, or call it before the run");
+    }
 }
 
 loop_statistics event_loop::statistics() const noexcept {

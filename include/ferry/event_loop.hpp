@@ -141,8 +141,12 @@ public:
     /// The loop's clock.
     std::chrono::steady_clock::time_point now() noexcept { return state_.now(); }
 
-    /// Where `to_thread` runs jobs that name no executor; null: the thread cache.
-    void set_default_executor(executor* where) noexcept { state_.default_executor = where; }
+    /// Where `to_thread` runs jobs that name no executor; null: the thread cache. While the loop
+    /// runs, on its thread only: else it throws `wrong_thread`.
+    void set_default_executor(executor* where) {
+        check_thread("event_loop::set_default_executor");
+        state_.default_executor = where;
+    }
 
     /// What it sleeps in.
     backend& sleeper() const noexcept { return *backend_; }
@@ -151,8 +155,9 @@ public:
     capacity_limiter& default_limiter() noexcept { return limiter_; }
 
     /// For what has no one to go to: posts that throw, further errors of a group. Default: a line
-    /// on stderr.
+    /// on stderr. Thread as above.
     void set_error_handler(std::function<void(std::exception_ptr)> handler) {
+        check_thread("event_loop::set_error_handler");
         state_.error_handler = std::move(handler);
     }
 
@@ -194,6 +199,8 @@ private:
         }
         return main.result.take();
     }
+
+    void check_thread(const char* call) const;
 
     // Throws what the main task threw, or task_cancelled. Returns the signal that stopped it.
     int drive(detail::child& main);

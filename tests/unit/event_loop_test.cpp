@@ -254,6 +254,21 @@ TEST(event_loop, an_error_handler_that_throws_loses_neither_error) {
     EXPECT_NE(out.find("second"), std::string::npos);
 }
 
+TEST(event_loop, what_belongs_to_its_thread_is_refused_elsewhere_while_it_runs) {
+    event_loop loop;
+    loop.set_error_handler(nullptr); // before a run any thread may
+    loop.set_default_executor(nullptr);
+    loop.run([&]() -> task<> {
+        loop.set_error_handler(nullptr);
+        loop.set_default_executor(nullptr);
+        std::thread([&] {
+            EXPECT_THROW(loop.set_error_handler(nullptr), ferry::wrong_thread);
+            EXPECT_THROW(loop.set_default_executor(nullptr), ferry::wrong_thread);
+        }).join();
+        co_return;
+    });
+}
+
 TEST(event_loop, a_post_that_reposts_itself_for_ever_starves_nobody) {
     int turns = 0;
     bool task_had_turns = false;
