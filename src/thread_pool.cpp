@@ -3,6 +3,7 @@
 #include <ferry/async_context.hpp>
 #include <ferry/cancel_scope.hpp>
 #include <ferry/detail/completion_await.hpp>
+#include <ferry/detail/duration.hpp>
 #include <ferry/detail/loop_state.hpp>
 
 #include <algorithm>
@@ -15,7 +16,7 @@ class thread_pool::state : public detail::reference_counted<state> {
 public:
     state(std::size_t threads, thread_pool_options&& options) : reference_counted(2) {
         limits_.most_threads = threads;
-        limits_.idle_time = options.idle_time;
+        limits_.idle_time = detail::checked_duration(options.idle_time);
         limits_.stack_size = options.stack_size;
         limits_.on_start = std::move(options.on_start);
         limits_.on_stop = std::move(options.on_stop);

@@ -45,7 +45,7 @@ struct shutdown_options {
 /// with `would_deadlock`.
 class thread_pool final : public executor {
 public:
-    /// Throws std::invalid_argument when `threads` is 0.
+    /// Throws std::invalid_argument when `threads` is 0, or the idle time negative.
     explicit thread_pool(std::size_t threads, thread_pool_options options = {});
     ~thread_pool() override;
 

@@ -67,6 +67,11 @@ TEST(thread_pool, needs_a_thread) {
     EXPECT_EQ(thread_pool(3).size(), 3u);
 }
 
+TEST(thread_pool, refuses_a_negative_idle_time) {
+    EXPECT_THROW(thread_pool(1, {.idle_time = -1ns}), std::invalid_argument);
+    EXPECT_EQ(thread_pool(1, {.idle_time = 0ns}).size(), 1u);
+}
+
 TEST(thread_pool, runs_jobs_and_starts_threads_when_they_are_needed) {
     run([]() -> task<> {
         thread_pool pool(4);
