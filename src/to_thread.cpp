@@ -380,15 +380,20 @@ promise_base* offload_operation::on_stopped(scope_state* target) noexcept {
     return nullptr;
 }
 
-// Takes the job back if it was not started; the token too, if it had one.
-bool offload_operation::withdraw() noexcept {
+// Takes the job back if it was not handed to its executor.
+bool offload_operation::withdraw_early() noexcept {
     if (loop().withdraw_submitted(*work_)) {
         if (work_->other_limiter_) {
             work_->return_token();
         }
         return true;
     }
-    if (work_->limiter_ != nullptr && work_->limiter_->withdraw(*work_)) {
+    return work_->limiter_ != nullptr && work_->limiter_->withdraw(*work_);
+}
+
+// Or if that has not started it; the token too, if it had one.
+bool offload_operation::withdraw() noexcept {
+    if (withdraw_early()) {
         return true;
     }
     if (!work_->taken_.load(std::memory_order_relaxed) && work_->executor_->try_withdraw(*work_)) {
@@ -432,6 +437,13 @@ void offload_operation::try_withdraw() noexcept {
     stop();
 }
 
+// A worker has it; or the cache, which has one for each: who waits for nothing waits for that.
+bool offload_operation::is_about_to_run() const noexcept {
+    return work_->taken_.load(std::memory_order_relaxed) ||
+           (queue_timeout_ == std::chrono::nanoseconds::zero() &&
+            (work_->executor_ == &cache() || work_->executor_ == &new_threads()));
+}
+
 void offload_operation::queue_time_is_up() noexcept {
     if (acquiring_ != nullptr && acquiring_->scope.linked()) {
         acquiring_->scope.cancel();
@@ -440,7 +452,11 @@ void offload_operation::queue_time_is_up() noexcept {
     if (at != phase::waiting) {
         return;
     }
-    if (withdraw()) {
+    const bool early = withdraw_early();
+    if (!early && is_about_to_run()) {
+        return;
+    }
+    if (early || withdraw()) {
         withdrawn();
         work_->how_ = job_outcome::timed_out;
         finish();

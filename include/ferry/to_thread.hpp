@@ -27,7 +27,8 @@ struct to_thread_options {
     limiter_ref limiter = {};            ///< default: the loop's; with an executor: none
     std::string_view name = {};          ///< copied, 15 bytes; the worker's thread name meanwhile
     ferry::executor* executor = nullptr; ///< default: the loop's, else the thread cache
-    /// Bounds the wait until the job starts, for token and worker together: `queue_timeout`.
+    /// Bounds the wait until the job starts, for token and worker together: `queue_timeout`. 0: it
+    /// starts if a token, and a worker of its executor, can be had at once; the cache has one always.
     std::chrono::nanoseconds queue_timeout = std::chrono::nanoseconds::max();
     /// What the job sets of context variables is set for the task that awaited it, too.
     bool write_back = false;

@@ -114,6 +114,21 @@ TEST(queue_timeout, does_not_touch_a_job_that_started_in_time) {
     });
 }
 
+TEST(queue_timeout, of_0_takes_what_is_free_and_waits_for_nothing) {
+    run([]() -> task<> {
+        ferry::capacity_limiter limiter(1);
+        const ferry::to_thread_options options{.limiter = &limiter, .queue_timeout = 0s};
+        for (int i = 0; i != 100; ++i) { // with a worker to be started, and with an idle one
+            EXPECT_EQ(co_await to_thread(options, [] { return 1; }), 1);
+            EXPECT_EQ(co_await to_thread({.queue_timeout = 0s}, [] { return 2; }), 2);
+        }
+        EXPECT_EQ(co_await ferry::to_new_thread({.queue_timeout = 0s}, [] { return 3; }), 3);
+        limiter.acquire_nowait();
+        EXPECT_TRUE(co_await throws<ferry::queue_timeout>(to_thread(options, [] {})));
+        limiter.release();
+    });
+}
+
 TEST(queue_timeout, that_is_negative_is_refused_at_the_call) {
     run([]() -> task<> {
         EXPECT_THROW(static_cast<void>(to_thread({.queue_timeout = -1ns}, [] {})),

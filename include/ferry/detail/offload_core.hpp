@@ -197,7 +197,9 @@ private:
     std::coroutine_handle<> on_finished() noexcept final;
     promise_base* on_stopped(scope_state* target) noexcept final;
 
+    bool withdraw_early() noexcept;
     bool withdraw() noexcept;
+    bool is_about_to_run() const noexcept;
     void withdrawn() noexcept;
     void given_up() noexcept;
     void came_back() noexcept;
