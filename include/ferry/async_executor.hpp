@@ -51,6 +51,7 @@ public:
 
     /// `to_thread` on it, without a limiter.
     template <class F, class... Args>
+        requires std::invocable<detail::to_thread_function<false>, to_thread_options, F, Args...>
     auto run(F&& f, Args&&... args) {
         return to_thread({.executor = this}, std::forward<F>(f), std::forward<Args>(args)...);
     }

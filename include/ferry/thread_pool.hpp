@@ -9,6 +9,7 @@
 #include <ferry/to_thread.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -51,6 +52,7 @@ public:
 
     /// `to_thread` on this pool, without a limiter.
     template <class F, class... Args>
+        requires std::invocable<detail::to_thread_function<false>, to_thread_options, F, Args...>
     auto run(F&& f, Args&&... args) {
         return to_thread({.executor = this}, std::forward<F>(f), std::forward<Args>(args)...);
     }

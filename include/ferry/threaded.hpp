@@ -50,6 +50,8 @@ public:
     /// Awaitable, as by `to_thread` with a copy of the callable; see there. In a block that is on a
     /// worker already (`on_thread`) it runs right there, unless it was given a limiter or executor.
     template <class... Args>
+        requires std::invocable<detail::to_thread_function<Separate>, to_thread_options, const F&,
+                                Args...>
     auto operator()(Args&&... args) const {
         return call<Separate>(std::forward<Args>(args)...);
     }

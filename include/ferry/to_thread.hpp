@@ -298,6 +298,11 @@ struct to_thread_function {
     void operator()(F&&, Args&&...) const {
         refuse_references<F, Args...>();
     }
+    template <class F, class... Args>
+        requires needs_references<F, Args...>
+    void operator()(const to_thread_options&, F&&, Args&&...) const {
+        refuse_references<F, Args...>();
+    }
 
     template <class F, class... Args>
         requires job_callable<stored_t<F>, stored_t<Args>...>

@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace {
@@ -42,6 +43,12 @@ struct shape {
 struct square final : shape {
     std::string name() const override { return "square"; }
 };
+
+using doubling = decltype(threaded(twice));
+static_assert(std::is_invocable_v<const doubling&, int>);
+static_assert(!std::is_invocable_v<const doubling&>);
+static_assert(!std::is_invocable_v<const doubling&, std::string>);
+static_assert(!std::is_invocable_v<const decltype(threaded_separate(twice))&, int, int>);
 
 TEST(threaded, each_call_runs_on_a_worker) {
     run([]() -> task<> {
