@@ -64,6 +64,7 @@ void scope_handle::cancel() const noexcept {
 
 void cancel_scope::check_thread(const char* call) const {
     if (loop_ != nullptr && !loop_->in_loop_thread()) {
+        loop_->core_address()->check_fork("the cancel_scope");
         throw wrong_thread(std::string("cancel_scope::") + call +
                            " was called on another thread than that of the scope's loop; post it "
                            "there, with loop_handle::post");

@@ -30,6 +30,7 @@ shared_context& shared_context::current() {
 
 void shared_context::check_thread(const char* call) const {
     if (detail::current_loop() != home_) {
+        mark_.check("the shared_context");
         throw wrong_thread(std::string(call) +
                            " was called on another thread than that of the context's loop; call "
                            "it there: by loop_handle::post from any thread, or by from_thread in "
@@ -90,6 +91,7 @@ void* shared_context::check_type(const stored& value, const std::type_info& want
 bool shared_context::get_base::ready() {
     shared_context& c = *context_;
     if (waiter->task->loop != c.home_) {
+        c.mark_.check("the shared_context");
         throw wrong_thread("shared_context::get() was awaited on another loop than the context's; "
                            "await it there, with loop_thread::run or from_thread");
     }

@@ -54,6 +54,7 @@ loop_state& group_call_base::require_open(const char* call) {
     }
     loop_state& loop = *waiter->task->loop;
     if (!loop.in_loop_thread()) {
+        loop.core_address()->check_fork("the task_group");
         throw wrong_thread(std::string(call) +
                            " was called on another thread than that of the group's loop; use a "
                            "loop_handle's post, or a portal");

@@ -10,16 +10,6 @@
 
 namespace ferry::detail {
 
-namespace {
-
-[[noreturn]] void throw_wrong_thread(const char* call) {
-    throw wrong_thread(std::string(call) +
-                       " was called on another thread than that of the object's loop; call it "
-                       "there: by loop_handle::post from any thread, or by from_thread in a job");
-}
-
-} // namespace
-
 void throw_broken(const char* object, breakage why) {
     const char* what = "";
     switch (why) {
@@ -64,6 +54,9 @@ void wait_operation::leave() noexcept {
 wait_list::wait_list(const char* object) noexcept : object_(object), home_(current_loop()) {}
 
 wait_list::~wait_list() {
+    if (mark_.foreign()) { // who waits is the parent's
+        return;
+    }
     if ((!waiting_.empty() || !lent_.empty()) && current_loop() != home_) {
         std::fprintf(stderr,
                      "ferry: the %s was destroyed on another thread than that of its loop while "
@@ -81,8 +74,19 @@ void wait_list::check_thread(const char* call) {
     const void* const here = current_loop();
     if (home_ == nullptr) {
         home_ = here;
+        mark_ = fork_mark();
     } else if (home_ != here) {
-        throw_wrong_thread(call);
+        check_fork();
+        throw wrong_thread(std::string(call) +
+                           " was called on another thread than that of the object's loop; call it "
+                           "there: by loop_handle::post from any thread, or by from_thread in a "
+                           "job");
+    }
+}
+
+void wait_list::check_fork() const {
+    if (mark_.foreign()) {
+        fork_mark::refuse((std::string("the ") + object_).c_str());
     }
 }
 
@@ -92,11 +96,13 @@ const void* wait_list::awaiting_loop(const operation& awaiting) noexcept {
 
 void wait_list::adopt(const operation& awaiting, const char* call) {
     if (home_ != nullptr) {
+        check_fork();
         throw wrong_thread(std::string(call) + " was awaited on another loop than the " + object_ +
                            "'s; an object that tasks wait for belongs to one loop: await it "
                            "there, with loop_thread::run or from_thread");
     }
     home_ = awaiting_loop(awaiting);
+    mark_ = fork_mark();
 }
 
 void wait_list::push(wait_operation& w) noexcept {

@@ -1,6 +1,7 @@
 // A store that all tasks of a loop share, and whose missing values can be awaited.
 #pragma once
 
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/wait_list.hpp>
 
 #include <concepts>
@@ -88,6 +89,7 @@ private:
     static void* check_type(const stored& value, const std::type_info& wanted);
 
     const void* home_; // the loop; only compared, but while it runs
+    detail::fork_mark mark_;
     std::map<std::string, entry, std::less<>> entries_;
     bool closed_ = false;
 };

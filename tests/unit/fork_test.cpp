@@ -6,13 +6,17 @@
 #include <ferry/channel.hpp>
 #include <ferry/dump.hpp>
 #include <ferry/errors.hpp>
+#include <ferry/event.hpp>
 #include <ferry/event_loop.hpp>
 #include <ferry/executor.hpp>
 #include <ferry/from_thread.hpp>
 #include <ferry/future.hpp>
 #include <ferry/limits.hpp>
 #include <ferry/loop_thread.hpp>
+#include <ferry/mutex.hpp>
 #include <ferry/run.hpp>
+#include <ferry/semaphore.hpp>
+#include <ferry/shared_context.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/statistics.hpp>
 #include <ferry/task_group.hpp>
@@ -248,6 +252,66 @@ TEST(fork, loops_and_handles_refuse) {
     idle.post([&] { ran = true; }); // the parent's are what they were
     loop.run(ferry::yield());
     EXPECT_TRUE(ran);
+}
+
+TEST(fork, what_belongs_to_a_loop_refuses) {
+    event_loop loop;
+    loop.run([&]() -> task<> {
+        ferry::shared_context context;
+        auto event = std::make_unique<ferry::event>();
+        ferry::mutex mutex;
+        ferry::semaphore semaphore(1);
+        ferry::cancel_scope scope;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> { co_await event->wait(); });
+            co_await ferry::yield();
+            co_await ferry::with_cancel_scope(scope, [&]() -> task<> {
+                const auto refused = [&] {
+                    return call_throws<forked>([&] { loop.set_error_handler(nullptr); }) &&
+                           call_throws<forked>([&] { loop.set_default_executor(nullptr); }) &&
+                           call_throws<forked>([&] { event->set(); }) &&
+                           call_throws<forked>([&] { static_cast<void>(mutex.try_lock()); }) &&
+                           call_throws<forked>([&] { semaphore.release(); }) &&
+                           call_throws<forked>([&] { scope.cancel(); }) &&
+                           call_throws<forked>([&] { scope.set_shielded(true); }) &&
+                           call_throws<forked>([&] { scope.set_timeout(1s); }) &&
+                           call_throws<forked>([&] { group.scope().cancel(); }) &&
+                           call_throws<forked>([&] { group.start_soon(ferry::yield); }) &&
+                           call_throws<forked>([&] { context.set("name", 1); });
+                };
+                EXPECT_EQ(in_child([&] {
+                              return refused() && run([&]() -> task<bool> {
+                                         const bool wait = co_await throws<forked>(event->wait());
+                                         const bool lock = co_await throws<forked>(mutex.lock());
+                                         const bool here = refused();
+                                         co_return wait&& lock&& here;
+                                     });
+                          }),
+                          0);
+                EXPECT_EQ(in_child([&] {
+                              event.reset(); // does nothing
+                              return true;
+                          }),
+                          0);
+                co_return;
+            });
+            event->set();
+        });
+        EXPECT_FALSE(scope.cancel_called());
+    });
+}
+
+// Made in the parent, but used in the child only.
+TEST(fork, what_no_loop_had_yet_may_be_used) {
+    ferry::event event;
+    EXPECT_EQ(in_child([&] {
+                  return run([&]() -> task<bool> {
+                      event.set();
+                      co_await event.wait();
+                      co_return true;
+                  });
+              }),
+              0);
 }
 
 TEST(fork, channels_refuse) {

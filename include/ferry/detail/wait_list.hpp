@@ -8,6 +8,7 @@
 // What was woken delivers, also when it is cancelled before it is resumed: nothing is lost.
 #pragma once
 
+#include <ferry/detail/fork.hpp>
 #include <ferry/detail/list.hpp>
 #include <ferry/detail/operation.hpp>
 
@@ -70,7 +71,8 @@ public:
     // The object is destroyed: whoever waits gets an error.
     ~wait_list();
 
-    // Throws wrong_thread when this is not the thread of the object's loop.
+    // Throws wrong_thread when this is not the thread of the object's loop, `forked` when that is
+    // the parent's.
     void check_thread(const char* call);
 
     // The same for an await.
@@ -105,6 +107,7 @@ private:
 
     static const void* awaiting_loop(const operation& awaiting) noexcept;
     void adopt(const operation& awaiting, const char* call);
+    void check_fork() const;
     static void wake(wait_operation& w) noexcept {
         w.leave();
         w.woken();
@@ -115,6 +118,7 @@ private:
     std::size_t size_ = 0;      // of waiting_
     const char* object_;
     const void* home_;
+    fork_mark mark_; // of the process that it has its home in
 };
 
 // A guard: holds what it was lent, and gives it back when it is destroyed, also by a stop. Movable;
