@@ -311,6 +311,24 @@ promise_base* awaiting_frame(const promise_base& frame) noexcept {
                : nullptr;
 }
 
+std::source_location place_of_user(const promise_base& frame) noexcept {
+    const promise_base* f = &frame;
+    while (f->stands_in) {
+        const promise_base* outer = awaiting_frame(*f);
+        if (outer == nullptr) { // a child: who awaits its siblings with it
+            const auto* const end = dynamic_cast<const child*>(f->end);
+            const auto* const all =
+                end != nullptr ? dynamic_cast<const operation*>(end->owner()) : nullptr;
+            outer = all != nullptr ? all->waiter : nullptr;
+        }
+        if (outer == nullptr) {
+            break;
+        }
+        f = outer;
+    }
+    return f->where;
+}
+
 std::string place_text(const std::source_location& at) {
     std::string out = at.file_name();
     out.append(1, ':').append(std::to_string(at.line()));

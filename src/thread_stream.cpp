@@ -156,7 +156,7 @@ void stream_core::start(loop_state& loop, const promise_base& waiter) {
     }
     home_ = loop.core();
     job_.core_ = home_.get();
-    job_.where_ = waiter.where;
+    job_.where_ = place_of_await(waiter);
     job_.lineage_ = waiter.task->lineage;
     const bool standard = wanted_limiter_.is_default() && wanted_executor_ == nullptr;
     tokens_ = counted<limiter_core>::share(

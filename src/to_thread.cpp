@@ -280,7 +280,7 @@ std::coroutine_handle<> offload_operation::start_job(work_base& work) {
     work_ = &work;
     work.core_ = l.core_address();
     work.owner_ = this;
-    work.where_ = waiter->where;
+    work.where_ = place_of_await(*waiter);
     work.lineage_ = task_->lineage;
     if (limiter_.is_default() && executor_ == nullptr && !own_thread_) {
         limiter_ = limiter_ref(l.limiter);

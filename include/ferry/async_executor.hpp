@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <functional>
 #include <ranges>
+#include <source_location>
 #include <utility>
 
 namespace ferry {
@@ -58,8 +59,9 @@ public:
 
     /// As that of a `thread_pool`.
     template <class F, std::ranges::viewable_range Range>
-    auto map(F&& f, Range&& values) {
-        return detail::make_map(*this, ahead_, std::forward<F>(f), std::forward<Range>(values));
+    auto map(F&& f, Range&& values, std::source_location where = std::source_location::current()) {
+        return detail::make_map(*this, ahead_, std::forward<F>(f), std::forward<Range>(values),
+                                where);
     }
 
     /// Accepts no more jobs (`executor_closed`), and awaits the end of those under way. Cancelled, it

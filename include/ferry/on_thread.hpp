@@ -91,7 +91,7 @@ private:
 
 template <class B>
 task<typename body<B>::result_type> run_on_thread(std::unique_ptr<moved_place> to, body<B> block) {
-    co_await resume_on_operation(std::move(to));
+    co_await pass_on(resume_on_operation(std::move(to)));
     co_return co_await block.make();
 }
 

@@ -64,6 +64,13 @@ struct awaiting_promise : promise_base {
         where = at;
         return make_awaiter(std::forward<Awaitable>(awaitable), *this);
     }
+    template <class Awaitable>
+    auto await_transform(passed_on<Awaitable> passed,
+                         std::source_location at = std::source_location::current()) {
+        stands_in = passed.where.line() == 0;
+        return await_transform(std::forward<Awaitable>(passed.awaitable),
+                               stands_in ? at : passed.where);
+    }
 
     // In unhandled_exception(): what has left the frame.
     std::exception_ptr error_of_frame() noexcept {

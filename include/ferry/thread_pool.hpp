@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <source_location>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -67,8 +68,9 @@ public:
     /// const object; it must own what it touches (see `owned`). The range is walked on the loop; an
     /// lvalue is referred to. See `map_stream`. Semantics: Executor.map of Python, with a bound.
     template <class F, std::ranges::viewable_range Range>
-    auto map(F&& f, Range&& values) {
-        return detail::make_map(*this, 2 * size(), std::forward<F>(f), std::forward<Range>(values));
+    auto map(F&& f, Range&& values, std::source_location where = std::source_location::current()) {
+        return detail::make_map(*this, 2 * size(), std::forward<F>(f), std::forward<Range>(values),
+                                where);
     }
 
     /// Accepts no more jobs (`executor_closed`), and awaits the end of the threads, or the

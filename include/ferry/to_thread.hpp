@@ -196,7 +196,7 @@ public:
     R result() { return work_.take(); }
 
 private:
-    static task<R> as_task(offload_call call) { co_return co_await call; }
+    static task<R> as_task(offload_call call) { co_return co_await detail::pass_on(call); }
 
     Work work_;
 };
@@ -227,7 +227,7 @@ public:
     R result() { return block_->work.take(); }
 
 private:
-    static task<R> as_task(abandonable_call call) { co_return co_await call; }
+    static task<R> as_task(abandonable_call call) { co_return co_await detail::pass_on(call); }
 
     detail::counted<detail::abandonable_block<Work>> block_;
 };

@@ -1,10 +1,13 @@
 #include <ferry/statistics.hpp>
 
 #include <ferry/cancel_scope.hpp>
+#include <ferry/on_thread.hpp>
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/thread_pool.hpp>
 #include <ferry/to_thread.hpp>
+#include <ferry/when_all.hpp>
 
 #include "support/crossing.hpp"
 
@@ -13,6 +16,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -51,6 +56,74 @@ TEST(statistics, of_a_loop_count_its_work) {
         EXPECT_EQ(after.errors_reported, 0u);
     });
     EXPECT_GE(loop.statistics().resumed, 1011u);
+}
+
+// The line of the one job that runs, if that is of this file; else 0.
+std::uint32_t line_of_job(const std::vector<ferry::running_job>& jobs) {
+    const std::string_view here = __FILE__;
+    return jobs.size() == 1 && jobs.front().file == here ? jobs.front().line : 0;
+}
+
+// Holds a job until it was seen.
+struct seen_job {
+    std::uint32_t line = 0;
+    gate started;
+    gate go_on;
+
+    void operator()() {
+        started.open();
+        go_on.wait();
+    }
+    task<> look(ferry::thread_pool& pool) {
+        co_await opened(started);
+        line = line_of_job(pool.running_jobs());
+        go_on.open();
+    }
+};
+
+TEST(statistics, a_job_is_reported_where_the_user_awaits_it) {
+    run([]() -> task<> {
+        ferry::thread_pool pool(1);
+        const ferry::to_thread_options options{.executor = &pool};
+        const auto expect = [&](std::uint32_t line, auto awaits) -> task<> {
+            seen_job job;
+            co_await ferry::when_all(job.look(pool), awaits(job));
+            EXPECT_EQ(job.line, line);
+        };
+        co_await expect(__LINE__ + 1, [&](seen_job& job) -> task<> {
+            co_await to_thread(options, std::ref(job));
+        });
+        co_await expect(__LINE__ + 1, [&](seen_job& job) -> task<> {
+            co_await ferry::move_on_after(1h, to_thread(options, std::ref(job)));
+        });
+        co_await expect(__LINE__ + 2, [&](seen_job& job) -> task<> {
+            ferry::offload<> by_result = to_thread(options, std::ref(job));
+            co_await std::move(by_result);
+        });
+        co_await expect(__LINE__ + 2, [&](seen_job& job) -> task<> {
+            const auto nothing = []() -> task<> { co_return; };
+            co_await ferry::when_all(nothing(), to_thread(options, std::ref(job)));
+        });
+        co_await expect(__LINE__ + 5, [&](seen_job& job) -> task<> {
+            const auto body = [&](task_group& group) -> task<> {
+                group.start_soon(to_thread(options, std::ref(job)));
+                co_return;
+            };
+            co_await with_task_group(std::ref(body));
+        });
+        co_await expect(__LINE__ + 5, [&](seen_job& job) -> task<> {
+            const auto block = [&]() -> task<> {
+                job();
+                co_return;
+            };
+            co_await ferry::on_thread(options, std::ref(block));
+        });
+        co_await expect(__LINE__ + 2, [&](seen_job& job) -> task<> {
+            const auto call = ferry::owned([&job](int) { job(); });
+            auto values = pool.map(call, std::vector<int>{1});
+            co_await values.next();
+        });
+    });
 }
 
 TEST(statistics, of_a_loop_are_read_by_other_threads_while_it_runs) {

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <coroutine>
 #include <functional>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -107,6 +108,18 @@ private:
     Operation op_;
     operation_awaiter<Operation> awaiter_;
 };
+
+// What a coroutine of ferry's own awaits for who awaits that: `co_await pass_on(a)`. Reports name
+// his line; or `where`, when he has none.
+template <class A>
+struct passed_on {
+    A&& awaitable;
+    std::source_location where;
+};
+template <class A>
+passed_on<A> pass_on(A&& awaitable, std::source_location where = {}) noexcept {
+    return {std::forward<A>(awaitable), where};
+}
 
 template <class A>
 auto make_awaiter(A&& a, promise_base& promise) {

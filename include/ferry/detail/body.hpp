@@ -181,8 +181,10 @@ public:
     B& block() noexcept { return block_; }
 
 private:
-    static task<result_type> await_block(B& block) { co_return co_await std::move(block); }
-    static task<result_type> await_result_of(B& block) { co_return co_await std::invoke(block); }
+    static task<result_type> await_block(B& block) { co_return co_await pass_on(std::move(block)); }
+    static task<result_type> await_result_of(B& block) {
+        co_return co_await pass_on(std::invoke(block));
+    }
 
     B block_;
 };

@@ -52,6 +52,8 @@ public:
 
     void cancel() noexcept { record.root.cancel(); }
 
+    const children* owner() const noexcept { return owner_; }
+
 protected:
     child() noexcept = default;
     child(child&& other) noexcept { record.context = other.record.context; } // until started

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <ranges>
+#include <source_location>
 #include <utility>
 
 namespace ferry {
@@ -45,8 +46,9 @@ class mapped_item final : public root_child, public recycled {
 public:
     using result_type = std::invoke_result_t<const F&, Item>;
 
-    mapped_item(counted<mapped_function<F>> call, Item item)
-        : call_(std::move(call)), item_(std::move(item)), task_(task_access::none<result_type>()) {}
+    mapped_item(counted<mapped_function<F>> call, Item item, std::source_location where)
+        : call_(std::move(call)), item_(std::move(item)), where_(where),
+          task_(task_access::none<result_type>()) {}
 
     auto wait() noexcept { return ended_.wait(); }
     bool failed() const noexcept { return how_ != ending::value; }
@@ -70,12 +72,13 @@ public:
 
 private:
     static task<result_type> run(mapped_item& self) {
-        co_return co_await to_thread(
+        auto job = to_thread(
             {.executor = &self.call_->where()},
             [](mapped_item* one) -> result_type {
                 return std::invoke(one->call_->function(), std::move(one->item_));
             },
             &self);
+        co_return co_await pass_on(job, self.where_);
     }
 
     std::coroutine_handle<> begin() override {
@@ -95,6 +98,7 @@ private:
 
     counted<mapped_function<F>> call_;
     Item item_;
+    std::source_location where_; // the call of map
     task<result_type> task_;
     result_slot<result_type> result_;
     std::exception_ptr error_;
@@ -119,9 +123,10 @@ public:
     using value_type = detail::wrapped_t<result_type>;
 
     template <class G>
-    map_stream(executor& where, std::size_t ahead, G&& f, View values)
+    map_stream(executor& where, std::size_t ahead, G&& f, View values, std::source_location at)
         : call_(new detail::mapped_function<F>(where, std::forward<G>(f))),
-          values_(std::move(values)), ahead_(ahead), context_(detail::capture_context()) {}
+          values_(std::move(values)), ahead_(ahead), called_at_(at),
+          context_(detail::capture_context()) {}
     map_stream(map_stream&&) = delete;
 
     /// The result for the next value, in the order of the values; empty at the end. The first error,
@@ -172,7 +177,7 @@ private:
             at_ = std::ranges::begin(values_);
         }
         while (!ended_ && under_way_.size() < ahead_ && *at_ != std::ranges::end(values_)) {
-            under_way_.emplace_back(new item_type(call_, **at_));
+            under_way_.emplace_back(new item_type(call_, **at_, called_at_));
             under_way_.back()->record.context = context_; // of the call of map
             loop.start_root(*under_way_.back());
             ++*at_;
@@ -188,6 +193,7 @@ private:
     View values_;
     std::optional<std::ranges::iterator_t<View>> at_;
     std::size_t ahead_;
+    std::source_location called_at_;
     detail::context_ref context_;
     std::deque<std::unique_ptr<item_type, drop>> under_way_;
     bool ended_ = false;
@@ -197,7 +203,7 @@ private:
 namespace detail {
 
 template <class F, class Range>
-auto make_map(executor& where, std::size_t ahead, F&& f, Range&& values) {
+auto make_map(executor& where, std::size_t ahead, F&& f, Range&& values, std::source_location at) {
     FERRY_CHECK_AWAITED_CALLABLE(F);
     using function = stored_t<F>;
     using view = std::views::all_t<Range>;
@@ -208,7 +214,7 @@ auto make_map(executor& where, std::size_t ahead, F&& f, Range&& values) {
                   "calls may be under way when the stream has gone: the function must own what it "
                   "touches; it is a function pointer, a class without state, or owned(fn)");
     return map_stream<function, view>(where, ahead, std::forward<F>(f),
-                                      std::views::all(std::forward<Range>(values)));
+                                      std::views::all(std::forward<Range>(values)), at);
 }
 
 } // namespace detail

@@ -38,6 +38,7 @@ struct promise_base {
     bool finished = false;
     bool dying = false;
     bool ended_cancelled = false; // `cancelled` has left it, for what is not on that thread
+    bool stands_in = false;       // a frame of ferry's: it awaits for who awaits it (passed_on)
 
     static void* operator new(std::size_t size) { return recycled_allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -57,6 +58,14 @@ void unfinished_destroyed(promise_base& frame) noexcept;
 // Runs a stop: destroys the frames from `leaf` out to their boundary, tells it, and goes on from
 // there while it says so. Dispatcher only: no frame of the chain may be on a native stack.
 void unwind(promise_base* leaf, scope_state* target) noexcept;
+
+// The await of the user's that `frame` stands in for. Loop thread.
+std::source_location place_of_user(const promise_base& frame) noexcept;
+
+// Where it awaits, for reports.
+inline std::source_location place_of_await(const promise_base& frame) noexcept {
+    return frame.stands_in ? place_of_user(frame) : frame.where;
+}
 
 // Throws `forked` when the task's loop runs in the parent of this process.
 void refuse_orphaned(const task_record& task);
