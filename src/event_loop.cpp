@@ -151,6 +151,7 @@ int event_loop::drive(detail::child& main) {
         watch->release_interrupts();
     }
     state_.end_run();
+    waits.wait_for_token();
     watch.reset();
     loop_object_of_thread = nullptr;
     if (ends.error != nullptr) {

@@ -7,6 +7,7 @@
 #include <ferry/detail/offload_core.hpp>
 #include <ferry/detail/run_core.hpp>
 #include <ferry/detail/spin.hpp>
+#include <ferry/detail/thread_waiter.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 
@@ -27,10 +28,14 @@ using steady = std::chrono::steady_clock;
 // threads that block, and by the loops that answer them; workers and plain threads need none.
 constinit futex_mutex edges_lock;
 
+// What loose records are tied to.
+constinit futex_mutex ties_lock;
+
 } // namespace
 
 void forget_calls() noexcept {
     new (&edges_lock) futex_mutex;
+    new (&ties_lock) futex_mutex;
 }
 
 // --- the lineage ---
@@ -43,11 +48,38 @@ const call_record* current_lineage() noexcept {
     return running != nullptr && !running->abandonable_ ? running->lineage_ : nullptr;
 }
 
-bool waits_in(const call_record* lineage, const run_core& run) noexcept {
-    while (lineage != nullptr && lineage->waits != &run) {
-        lineage = lineage->parent;
+void lineage_walk::lock() noexcept {
+    ties_lock.lock();
+    locked_ = true;
+}
+
+void lineage_walk::unlock() noexcept {
+    ties_lock.unlock();
+}
+
+tied::tied(const call_record& loose) noexcept : loose_(&loose) {
+    const call_record* const to = current_lineage();
+    if (to == nullptr) {
+        loose_ = nullptr;
+        return;
     }
-    return lineage != nullptr;
+    const std::lock_guard guard(ties_lock);
+    loose.parent = to;
+}
+
+tied::~tied() {
+    if (loose_ != nullptr) {
+        const std::lock_guard guard(ties_lock);
+        loose_->parent = nullptr;
+    }
+}
+
+bool waits_in(const call_record* lineage, const run_core& run) noexcept {
+    lineage_walk at(lineage);
+    while (at && at->waits != &run) {
+        at.next();
+    }
+    return static_cast<bool>(at);
 }
 
 void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call) {
@@ -168,11 +200,15 @@ waiting_call::waiting_call(const char* call, const loop_handle& to)
 }
 
 void waiting_call::wait(bool accepted) {
-    if (accepted) {
-        word_.wait();
-    } else {
+    if (!accepted) {
         done(outcome::refused);
+    } else if (sleeper_ == nullptr) {
+        word_.wait();
+    } else if (sleeper_->wait_until(1, time_point::max()) == wait_end::cancelled) {
+        asked_ = true;
+        sleeper_->wait(run_->push(asks_) ? 2 : 1);
     }
+    record_.wait_for_token();
     switch (how_) {
     case outcome::returned: return;
     case outcome::cancelled: throw cancelled();
@@ -206,6 +242,10 @@ scope_state* waiting_call::admit(loop_state& loop, task_record& task) noexcept {
     return host_ != nullptr ? host_->host_task().scope : &loop.root_scope;
 }
 
+void waiting_call::told() noexcept {
+    sleeper_->wake();
+}
+
 void waiting_call::stopped() noexcept {
     const bool by_job = host_ != nullptr || (left_ != nullptr && task_->root.cancelled);
     done(by_job                      ? outcome::cancelled
@@ -224,7 +264,11 @@ void waiting_call::done(outcome how) noexcept {
         wait_is_over(*blocked_);
     }
     how_ = how;
-    word_.done();
+    if (sleeper_ != nullptr) {
+        sleeper_->wake();
+    } else {
+        word_.done();
+    }
 }
 
 waiting_call::running::running(waiting_call& call, context_ref& context) noexcept

@@ -1,6 +1,7 @@
 #include <ferry/capacity_limiter.hpp>
 
 #include <ferry/detail/loop_state.hpp>
+#include <ferry/detail/thread_waiter.hpp>
 #include <ferry/detail/worker_set.hpp>
 #include <ferry/errors.hpp>
 
@@ -157,10 +158,11 @@ const call_record* lineage_of(const limiter_waiter& w) noexcept {
 }
 
 bool stands_in(const call_record& what, const call_record* lineage) noexcept {
-    while (lineage != nullptr && lineage != &what) {
-        lineage = lineage->parent;
+    lineage_walk at(lineage);
+    while (at && &*at != &what) {
+        at.next();
     }
-    return lineage != nullptr;
+    return static_cast<bool>(at);
 }
 
 // The limiters that somebody nested waits for; some may have none any more.
@@ -176,32 +178,32 @@ void forget_limiters() noexcept {
 }
 
 bool limiter_core::lends(const call_record& r) const noexcept {
-    return r.by != nullptr && r.by->limiter_ == this && r.lent_to == nullptr;
+    return r.by != nullptr && r.by->limiter_ == this &&
+           r.lent_to.load(std::memory_order_relaxed) == nullptr;
 }
 
 void limiter_core::hand(const call_record& from, job& to) noexcept {
-    from.lent_to = &to;
+    from.lent_to.store(&to, std::memory_order_relaxed);
+    to.lender_ = &from;
     to.has_lent = true;
 }
 
 bool limiter_core::hand_down(job& j) noexcept {
-    for (const call_record* r = j.lineage_; r != nullptr && !j.abandonable_; r = r->parent) {
-        if (lends(*r)) {
-            hand(*r, j);
+    for (lineage_walk at(j.abandonable_ ? nullptr : j.lineage_); at; at.next()) {
+        if (lends(*at)) {
+            hand(*at, j);
             return true;
         }
     }
     return false;
 }
 
-void limiter_core::take_back(job& j, list<limiter_waiter>& lucky) noexcept {
-    const call_record* lender = j.lineage_;
-    while (lender->lent_to != &j) {
-        lender = lender->parent;
-    }
+// Returns whom to wake, without the lock.
+thread_waiter* limiter_core::take_back(job& j, list<limiter_waiter>& lucky) noexcept {
+    const call_record* const lender = j.lender_;
     j.has_lent = false;
     if (!FERRY_PLANTED("limiter.forgets_whom_it_lent_to")) {
-        lender->lent_to = nullptr;
+        lender->lent_to.store(nullptr, std::memory_order_relaxed);
     }
     any_waiter([&](limiter_waiter& w, limiter_part&) {
         if (!w.is_job || static_cast<job&>(w).abandonable_ || !lends(*lender) ||
@@ -213,6 +215,23 @@ void limiter_core::take_back(job& j, list<limiter_waiter>& lucky) noexcept {
         lucky.push_back(&w);
         return true;
     });
+    return lends(*lender) ? lender->wants_token : nullptr;
+}
+
+void limiter_core::wait_for_token(const call_record& of) noexcept {
+    thread_waiter me;
+    {
+        const std::lock_guard guard(lock_);
+        if (lends(of)) {
+            return;
+        }
+        of.wants_token = &me;
+    }
+    me.wait(1);
+}
+
+void call_record::wait_for_lent_token() const noexcept {
+    by->limiter_->wait_for_token(*this);
 }
 
 // How many jobs that hold a token here, and did not lend it, wait for somebody who waits for a stuck
@@ -223,11 +242,10 @@ void limiter_core::count_stuck_holders() noexcept {
         part(i).stuck_holders = 0;
     }
     const auto count = [&](limiter_waiter& w, limiter_part& p) {
-        for (const call_record* r = p.stuck ? lineage_of(w) : nullptr; r != nullptr;
-             r = r->parent) {
-            if (lends(*r) && r->mark != mark) {
-                r->mark = mark;
-                ++part_of(*r->by).stuck_holders;
+        for (lineage_walk at(p.stuck ? lineage_of(w) : nullptr); at; at.next()) {
+            if (lends(*at) && at->mark != mark) {
+                at->mark = mark;
+                ++part_of(*at->by).stuck_holders;
             }
         }
         return false;
@@ -368,15 +386,19 @@ void limiter_core::tell(list<limiter_waiter>& lucky) noexcept {
 
 void limiter_core::release_job(job& j) noexcept {
     list<limiter_waiter> lucky;
+    thread_waiter* lender = nullptr;
     {
         const std::lock_guard guard(lock_);
         if (j.has_lent) {
-            take_back(j, lucky);
+            lender = take_back(j, lucky);
         } else {
             give_back_to(part_of(j));
             abandoned_ -= j.left_behind ? 1 : 0;
             lend_to_waiters(lucky);
         }
+    }
+    if (lender != nullptr) {
+        lender->wake();
     }
     tell(lucky);
 }

@@ -116,7 +116,9 @@ void portal_core::cancel_tasks() noexcept {
 
 // --- tasks ---
 
-portal_task::portal_task(counted<portal_core> portal) noexcept : portal_(std::move(portal)) {}
+portal_task::portal_task(counted<portal_core> portal) noexcept : portal_(std::move(portal)) {
+    runs_for_.loose = true;
+}
 
 portal_task::~portal_task() = default;
 
@@ -167,6 +169,21 @@ portal_call_base::portal_call_base(portal_core& portal, const char* call, std::s
     record.name = name_.empty() ? nullptr : name_.c_str();
 }
 
+void portal_call_base::stop_when_cancelled() noexcept {
+    if (!in_job()) {
+        return;
+    }
+    asks_.self = this;
+    asks_.run = [](node* n, verdict v) noexcept {
+        portal_call_base& self = *static_cast<asking_node*>(n)->self;
+        if (v == verdict::run && !self.left_) {
+            self.child::cancel();
+        }
+        self.waiter_.told();
+    };
+    waiter_.ask_when_cancelled(sleeper_.emplace(), asks_);
+}
+
 void portal_call_base::call_and_wait() {
     bool accepted = portal_->count_in();
     if (accepted && !post(waiter_.run())) {
@@ -177,6 +194,9 @@ void portal_call_base::call_and_wait() {
         waiter_.wait(accepted);
     } catch (const run_finished&) {
         portal_core::refuse(call_);
+    }
+    if (stopped_ && waiter_.asked()) {
+        throw cancelled();
     }
 }
 
@@ -193,7 +213,8 @@ void portal_call_base::refused() noexcept {
 
 void portal_call_base::ended(ending how, std::exception_ptr error) noexcept {
     portal_entry::unlink();
-    if (how == ending::stopped) {
+    stopped_ = how == ending::stopped;
+    if (stopped_) {
         set_error(std::make_exception_ptr(
             task_cancelled("what the portal was called for was cancelled, as the portal ends")));
     } else if (how == ending::error) {
@@ -203,6 +224,7 @@ void portal_call_base::ended(ending how, std::exception_ptr error) noexcept {
 }
 
 void portal_call_base::leave() noexcept {
+    left_ = true;
     drop_callable();
     portal_->count_out();
     waiter_.returned(); // the last touch

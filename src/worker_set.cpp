@@ -347,10 +347,10 @@ bool worker_set::all_wait() const noexcept {
     try {
         std::vector<const job*> waiting;
         for (const job* j = queue_.front(); j != nullptr; j = queue_.next(j)) {
-            for (const call_record* r = j->lineage_; r != nullptr; r = r->parent) {
-                if (r->by != nullptr && r->by->executor_ == j->executor_ &&
-                    std::find(waiting.begin(), waiting.end(), r->by) == waiting.end()) {
-                    waiting.push_back(r->by);
+            for (lineage_walk at(j->lineage_); at; at.next()) {
+                if (at->by != nullptr && at->by->executor_ == j->executor_ &&
+                    std::find(waiting.begin(), waiting.end(), at->by) == waiting.end()) {
+                    waiting.push_back(at->by);
                 }
             }
         }

@@ -149,6 +149,9 @@ public:
     /// argument, and what it tells to `started(value)` is the result's `value`; its `future` is that
     /// of the task, which goes on. S is read from the signature of `fn`, or given. Throws what the
     /// task threw before it was ready, `not_started` when it ended without, and what `call` throws.
+    /// In a job, cancelling the host ends the wait: the task is cancelled, too, and this throws
+    /// `cancelled`. Until it is ready the task has the job's token to use; what has it then goes on
+    /// to its end first.
     template <class S, class F, class... Args>
     auto start_task(F&& f, Args&&... args) const {
         return detail::split_options(
@@ -228,18 +231,29 @@ private:
     auto start_and_wait(const task_options& options, F&& f, Args&&... args) const {
         using block = detail::spawned_block_t<F, task_status<S>, Args...>;
         using result = started_task<typename detail::body<block>::result_type, S>;
+        constexpr auto name = "blocking_portal::start_task()";
+        core_->check_open(name);
         auto start = [&]() -> task<result> {
-            constexpr auto name = "blocking_portal::start_task()";
             const detail::counted<detail::start_state<S>> state(new detail::start_state<S>);
             auto made = make_task(name, options, std::forward<F>(f), task_status<S>(state),
                                   std::forward<Args>(args)...);
             made->report_readiness(detail::counted<detail::start_state_base>::share(state.get()));
+            const detail::call_record& runs_for = made->runs_for();
             auto to_come = post_task(std::move(made), name);
-            co_await state->settled.wait();
+            const detail::tied until_ready(runs_for);
+            auto ready = [&] { return state->settled.wait(); };
+            auto not_wanted = [&]() -> task<> {
+                if (!state->settled.is_set()) {
+                    to_come.cancel();
+                    co_await state->settled.wait();
+                }
+            };
+            co_await finally(ready, not_wanted);
             state->check_reported();
             co_return result(std::move(to_come), state->value.take_wrapped());
         };
-        return call(start);
+        return detail::portal_call<decltype(start)>(*core_, name, options.name, start)
+            .get_unless_cancelled();
     }
 
     detail::counted<detail::portal_core> core_;
@@ -319,6 +333,7 @@ private:
 
     task<> wait_inside(const task_status<entered_address>& status, entered_address value) {
         left_.emplace();
+        runs_for_ = current_lineage(); // its loose record
         status.started(value);
         co_await when_any(left_->wait(), portal_->core().stopped().wait());
         if (!left_->is_set()) {
@@ -330,10 +345,19 @@ private:
 
     // True: the body's end was the manager's. Throws what is to be thrown.
     bool leave(future<bool>& ended) {
+        completion& outcome = future_access::core(ended).outcome;
+        auto leave_and_wait = [&]() -> task<> {
+            const tied until_left(*runs_for_);
+            left_->set();
+            co_await completion_wait(outcome, false);
+        };
         try {
-            from_thread(portal_->core().handle(), [this] { left_->set(); });
-        } catch (const run_finished&) {} // then it has been left
-        future_access::core(ended).outcome.wait();
+            from_thread(portal_->core().handle(), leave_and_wait);
+        } catch (const run_finished&) {
+            outcome.wait(); // it has been left, or is, as the run ends
+        } catch (const task_cancelled&) {
+            outcome.wait();
+        }
         const bool cancelled = future_access::core(ended).outcome.state() == future_core::stopped;
         if (!cancelled && !left_early_) {
             return ended.get();
@@ -357,7 +381,8 @@ private:
     F* body_;
     std::optional<event> left_; // made on the loop that it belongs to
     std::exception_ptr error_;  // of the body; written before left_ is set
-    bool left_early_ = false;   // before the future is ready
+    const call_record* runs_for_ = nullptr; // the task that stays
+    bool left_early_ = false;               // before the future is ready
 };
 
 } // namespace detail

@@ -6,7 +6,16 @@
 // Who waits does not change while the call lasts, so any thread that works for the call may read
 // it. A job that waits runs no code, and lends its token to those that run for it (see
 // limiter_core.hpp): that changes, under the lock of the limiter.
+//
+// What may outlive the call that waits for it (a task that goes on once it is ready) has a loose
+// record of its own in between, that lives as long as all that refers to it:
+//   cut -> tied   on a loop, by what runs for a call: that waits for it now, too
+//   tied -> cut   before the call goes on
+// One lock of the process guards that, and whoever walks past a loose record holds it until the end
+// of the walk. A token that was lent until then comes back first: see waiting_call::wait.
 #pragma once
+
+#include <ferry/detail/sync.hpp>
 
 #include <cstdint>
 
@@ -17,14 +26,72 @@ class job;
 namespace ferry::detail {
 
 class run_core;
+class thread_waiter;
 
 struct call_record {
     const run_core* waits = nullptr; // the run whose loop's thread waits, or
     job* by = nullptr;               // the job that does; a plain thread: neither
-    const call_record* parent = nullptr;
+    mutable const call_record* parent = nullptr; // only that of a loose one changes
+    bool loose = false;
 
-    mutable const job* lent_to = nullptr; // who has the token of `by` meanwhile
-    mutable std::uint32_t mark = 0;       // see limiter.cpp
+    // Who has the token of `by` meanwhile; written under the lock of the limiter, like the next.
+    mutable atomic<const job*> lent_to{nullptr};
+    mutable thread_waiter* wants_token = nullptr;
+    mutable std::uint32_t mark = 0; // see limiter.cpp
+
+    // `by`, when the call has ended and nothing is tied to it any more: who has its token still
+    // gives it back first. See limiter.cpp.
+    void wait_for_token() const noexcept {
+        if (lent_to.load(std::memory_order_relaxed) != nullptr) {
+            wait_for_lent_token();
+        }
+    }
+
+private:
+    void wait_for_lent_token() const noexcept;
+};
+
+// Goes through a lineage. Nothing that could do so, too, may be called meanwhile:
+//     for (lineage_walk at(lineage); at; at.next())
+class lineage_walk {
+public:
+    explicit lineage_walk(const call_record* innermost) noexcept : at_(innermost) {}
+    lineage_walk(const lineage_walk&) = delete;
+    lineage_walk& operator=(const lineage_walk&) = delete;
+    ~lineage_walk() {
+        if (locked_) {
+            unlock();
+        }
+    }
+
+    explicit operator bool() const noexcept { return at_ != nullptr; }
+    const call_record& operator*() const noexcept { return *at_; }
+    const call_record* operator->() const noexcept { return at_; }
+    void next() noexcept {
+        if (at_->loose && !locked_) {
+            lock();
+        }
+        at_ = at_->parent;
+    }
+
+private:
+    void lock() noexcept;
+    static void unlock() noexcept;
+
+    const call_record* at_;
+    bool locked_ = false;
+};
+
+// While it lives, that loose record is tied to the lineage of what this thread runs.
+class tied {
+public:
+    explicit tied(const call_record& loose) noexcept;
+    tied(const tied&) = delete;
+    tied& operator=(const tied&) = delete;
+    ~tied();
+
+private:
+    const call_record* loose_; // null: nobody waits
 };
 
 // The lineage of what this thread runs: a job, a task, or a plain function that was called from

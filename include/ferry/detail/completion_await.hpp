@@ -33,18 +33,20 @@ private:
     bool outside_ = false;
 };
 
-// Awaits a completion that comes from elsewhere.
+// Awaits a completion. `outside`: it comes from elsewhere.
 class [[nodiscard]] completion_wait final : public completion_operation {
 public:
-    explicit completion_wait(completion& what) noexcept : waits_for_(&what) {}
+    explicit completion_wait(completion& what, bool outside = true) noexcept
+        : waits_for_(&what), outside_(outside) {}
     completion_wait(completion_wait&&) noexcept = default;
 
     bool ready() noexcept { return waits_for_->done(); }
-    std::coroutine_handle<> start() noexcept { return wait_for(*waits_for_, true); }
+    std::coroutine_handle<> start() noexcept { return wait_for(*waits_for_, outside_); }
     void result() const noexcept {}
 
 private:
     completion* waits_for_;
+    bool outside_;
 };
 
 // The run of `loop` does not end before `what` is there. What completes it keeps it alive until then.

@@ -114,6 +114,7 @@ public: // for the engine
     context_ref context_;                     // see has_context_
     thread_waiter* returns_ = nullptr;        // it runs, and waits for the token it had given back
     const call_record* awaited_by_ = nullptr; // under the limiter's lock: see limiter_core::awaited
+    const call_record* lender_ = nullptr;     // with has_lent: whose token it is
 };
 
 } // namespace detail

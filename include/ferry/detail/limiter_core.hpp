@@ -19,7 +19,8 @@
 //              that may be abandoned: they may outlive the call.
 //   take back  the nested job has ended: lent -> not lent, or on to the next that waits and has
 //              the record in its lineage
-// Nested jobs are awaited before the call they run for ends, so the token is back by then.
+// Nested jobs are mostly awaited before the call they run for ends, so the token is back by then.
+// Who runs on (see call_record.hpp: cut) may have it still: then who called waits for it.
 //
 // A job that waits for the consumer of what it produces gives its token back, and so does the
 // coroutine that leaves its thread to await something on its loop. They come back for it ahead of
@@ -105,6 +106,9 @@ public:
     // that are not noexcept.
     void check_fork() const { mark_.check("the capacity_limiter"); }
 
+    // A job whose token was handed down, and whose call has ended: until it is back.
+    void wait_for_token(const call_record& of) noexcept;
+
     void release_job(job& j) noexcept;
     using reference_counted::release;
     void release(const void* borrower); // throws wrong_borrower
@@ -164,7 +168,7 @@ private:
     bool lends(const call_record& r) const noexcept;
     static void hand(const call_record& from, job& to) noexcept;
     bool hand_down(job& j) noexcept;
-    void take_back(job& j, list<limiter_waiter>& lucky) noexcept;
+    thread_waiter* take_back(job& j, list<limiter_waiter>& lucky) noexcept;
     void fail_if_stuck(job& j) noexcept;
     void count_stuck_holders() noexcept;
     bool stays_stuck(const limiter_part& p) noexcept;

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <ferry/detail/portal_core.hpp>
+#include <ferry/detail/thread_waiter.hpp>
 #include <ferry/detail/waiting_call.hpp>
 #include <ferry/errors.hpp>
 #include <ferry/from_thread.hpp>
 
 #include <coroutine>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,13 +23,20 @@ protected:
     portal_call_base(portal_core& portal, const char* call, std::string_view name);
     ~portal_call_base() = default;
 
-    // Posts it and waits. Throws portal_closed.
+    // Before it is posted: in a job the cancellation of its host stops the task, and the wait.
+    void stop_when_cancelled() noexcept;
+
+    // Posts it and waits. Throws portal_closed; `cancelled` when that was what stopped the task.
     void call_and_wait();
 
     virtual void drop_callable() noexcept = 0;
     virtual void set_error(std::exception_ptr error) noexcept = 0;
 
 private:
+    struct asking_node : node {
+        portal_call_base* self;
+    };
+
     void cancel_entry() noexcept final { child::cancel(); }
     scope_state* admit(loop_state& loop) noexcept final;
     void refused() noexcept final;
@@ -37,6 +46,10 @@ private:
     portal_core* portal_;
     const char* call_;
     waiting_call waiter_;
+    asking_node asks_;
+    std::optional<thread_waiter> sleeper_;
+    bool left_ = false; // on the loop
+    bool stopped_ = false;
     std::string name_;
 };
 
@@ -54,6 +67,12 @@ public:
     result_type get() {
         call_and_wait();
         return result_.take();
+    }
+
+    // The callable does not refer to what may not be cancelled.
+    result_type get_unless_cancelled() {
+        stop_when_cancelled();
+        return get();
     }
 
 private:

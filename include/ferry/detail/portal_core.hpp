@@ -9,6 +9,7 @@
 // What is counted in was accepted: it runs, or completes with an error, before the portal is left.
 #pragma once
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/counted.hpp>
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/future_state.hpp>
@@ -121,6 +122,12 @@ public:
     // Loop thread, before it starts: who awaits that it is ready.
     void report_readiness(counted<start_state_base> to) noexcept;
 
+    // Loop thread, before it starts: it runs for who this is tied to.
+    const call_record& runs_for() noexcept {
+        record.lineage = &runs_for_;
+        return runs_for_;
+    }
+
 protected:
     explicit portal_task(counted<portal_core> portal) noexcept;
     ~portal_task();
@@ -138,6 +145,7 @@ private:
 
     counted<portal_core> portal_;
     counted<start_state_base> starting_;
+    call_record runs_for_;
     std::string name_;
 };
 

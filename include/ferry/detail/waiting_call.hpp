@@ -8,6 +8,9 @@
 //   running -> parked   by the waiter, which has spun for a while and now sleeps
 //   running -> done     by the loop
 //   parked  -> done     by the loop, which then wakes the waiter
+// A job whose call can be cancelled sleeps on its own word instead, see thread_waiter.hpp. Its host's
+// cancellation wakes it, too; then it pushes a second node, which asks the task to stop. It goes on
+// when it was told of both: done, and asked.
 #pragma once
 
 #include <ferry/detail/call_record.hpp>
@@ -23,7 +26,9 @@ class loop_handle;
 namespace ferry::detail {
 
 class loop_state;
+class thread_waiter;
 class work_base;
+struct node;
 struct scope_state;
 struct task_record;
 
@@ -57,6 +62,13 @@ public:
 
     run_core& run() const noexcept { return *run_; }
 
+    // Before it is posted: a job whose host is cancelled pushes `asks` there, which calls told().
+    void ask_when_cancelled(thread_waiter& sleeper, node& asks) noexcept {
+        sleeper_ = &sleeper;
+        asks_ = &asks;
+    }
+    bool asked() const noexcept { return asked_; } // the waiter
+
     // The waiter: sleeps until it is done, unless the run refused it. Throws what is not the
     // callee's: run_finished, cancelled, task_cancelled.
     void wait(bool accepted);
@@ -68,6 +80,9 @@ public:
 
     // A plain function runs, and may wait for other loops.
     class running;
+
+    // It was asked to stop, or it is too late for that; the last touch, unless it is not done.
+    void told() noexcept;
 
     // Exactly one of these, once; the last touch.
     void returned() noexcept { done(outcome::returned); } // a value or an exception
@@ -88,6 +103,9 @@ private:
     call_record record_;
     outcome how_ = outcome::returned;
     call_word word_;
+    thread_waiter* sleeper_ = nullptr; // instead of the word
+    node* asks_ = nullptr;
+    bool asked_ = false;
 };
 
 // While it lives, what this thread runs was called by `call`.
