@@ -6,6 +6,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/to_thread.hpp>
 
 #include "support/crossing.hpp"
 
@@ -25,10 +26,13 @@
 namespace {
 
 using crossing::gate;
+using ferry::from_thread;
 using ferry::owned;
 using ferry::run;
 using ferry::task;
 using ferry::thread_pool;
+using ferry::to_thread;
+using ferry::would_deadlock;
 
 int square(int n) {
     return n * n;
@@ -259,6 +263,60 @@ TEST(thread_pool_map, a_closed_pool_refuses) {
         co_await pool.shutdown();
         auto stream = pool.map(square, std::vector<int>{1});
         EXPECT_TRUE(co_await crossing::throws<ferry::executor_closed>(stream.next()));
+    });
+}
+
+// The worker waits for the coroutine, which waits for calls that need a worker.
+TEST(thread_pool_map, awaited_for_a_job_that_has_the_only_thread_it_is_refused) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        co_await pool.run([&] {
+            EXPECT_THROW(from_thread([&]() -> task<> {
+                             auto squares = pool.map(square, std::vector<int>{1, 2, 3});
+                             co_await squares.next();
+                         }),
+                         would_deadlock);
+        });
+        auto squares = pool.map(square, std::vector<int>{1, 2, 3}); // nobody waits any more
+        const auto values = co_await all_of(squares);
+        EXPECT_EQ(values, (std::vector<int>{1, 4, 9}));
+    });
+}
+
+TEST(thread_pool_map, awaited_for_a_job_it_uses_the_other_threads) {
+    run([]() -> task<> {
+        thread_pool pool(2);
+        const auto values = co_await pool.run([&] {
+            return from_thread([&]() -> task<std::vector<int>> {
+                auto squares = pool.map(square, std::vector<int>{1, 2, 3});
+                co_return co_await all_of(squares);
+            });
+        });
+        EXPECT_EQ(values, (std::vector<int>{1, 4, 9}));
+    });
+}
+
+TEST(thread_pool_map, it_may_outlive_the_call_for_which_it_was_begun) {
+    run([]() -> task<> {
+        thread_pool pool(2);
+        const auto go_on = std::make_shared<gate>();
+        const auto slow = owned([go_on](int n) {
+            if (n != 1) {
+                go_on->wait();
+            }
+            return n;
+        });
+        auto numbers = pool.map(slow, std::vector<int>{1, 2, 3, 4, 5, 6});
+        const auto first = co_await to_thread([&] {
+            return from_thread([&]() -> task<int> {
+                const auto number = co_await numbers.next();
+                co_return *number;
+            });
+        });
+        EXPECT_EQ(first, 1);
+        go_on->open();
+        const auto others = co_await all_of(numbers);
+        EXPECT_EQ(others, (std::vector<int>{2, 3, 4, 5, 6}));
     });
 }
 

@@ -2,6 +2,7 @@
 // who takes the results.
 #pragma once
 
+#include <ferry/detail/call_record.hpp>
 #include <ferry/detail/counted.hpp>
 #include <ferry/detail/loop_state.hpp>
 #include <ferry/errors.hpp>
@@ -30,14 +31,19 @@ template <class F>
 class mapped_function : public reference_counted<mapped_function<F>> {
 public:
     template <class G>
-    mapped_function(executor& where, G&& f) : f_(forward_stored<G>(f)), where_(&where) {}
+    mapped_function(executor& where, G&& f) : f_(forward_stored<G>(f)), where_(&where) {
+        runs_for_.loose = true;
+    }
 
     const F& function() const noexcept { return f_; }
     executor& where() const noexcept { return *where_; }
+    // Tied to who waits for whoever awaits a result; calls that were begun may outlive both.
+    const call_record& runs_for() const noexcept { return runs_for_; }
 
 private:
     const F f_;
     executor* where_;
+    call_record runs_for_;
 };
 
 // One value on its way: a task of the run's, which its job is awaited by.
@@ -140,6 +146,7 @@ public:
         }
         const taking now(*this);
         co_await detail::own_loop_operation();
+        const detail::tied until_it_is_there(call_->runs_for());
         try {
             fill();
         } catch (...) {
@@ -179,6 +186,9 @@ private:
         while (!ended_ && under_way_.size() < ahead_ && *at_ != std::ranges::end(values_)) {
             under_way_.emplace_back(new item_type(call_, **at_, called_at_));
             under_way_.back()->record.context = context_; // of the call of map
+            if (detail::current_lineage() != nullptr) {
+                under_way_.back()->record.lineage = &call_->runs_for();
+            }
             loop.start_root(*under_way_.back());
             ++*at_;
         }
