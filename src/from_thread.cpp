@@ -25,7 +25,8 @@ using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
 // Which loop's thread waits for which run: run_core::waits_for, under this lock. Taken by loops'
-// threads that block, and by the loops that answer them; workers and plain threads need none.
+// threads that block, and by the loops that answer them; by workers only when they call a loop whose
+// thread blocks. Taken before the next.
 constinit futex_mutex edges_lock;
 
 // What loose records are tied to.
@@ -82,49 +83,112 @@ bool waits_in(const call_record* lineage, const run_core& run) noexcept {
     return static_cast<bool>(at);
 }
 
-void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call) {
+namespace {
+
+const wait_edge* edges_of(const run_core& run) noexcept {
+    return run.waits_for.load(std::memory_order_relaxed);
+}
+
+// Whether the thread of `run` waits, directly or not, for `what`; or for its end. There are no
+// circles.
+bool waits_for(const run_core& run, const run_core& what, bool its_end) noexcept {
+    for (const wait_edge* e = edges_of(run); e != nullptr; e = e->outer) {
+        if ((e->to == &what && (e->its_end || !its_end)) || waits_for(*e->to, what, its_end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// A run does not end before its jobs have.
+bool waits_for_end_of(const run_core& run, const run_core* home,
+                      const call_record* lineage) noexcept {
+    const std::lock_guard guard(edges_lock);
+    if (home != nullptr && waits_for(run, *home, true)) {
+        return true;
+    }
+    for (lineage_walk at(lineage); at; at.next()) {
+        if (at->by != nullptr && !at->by->abandonable_ && at->by->core_ != nullptr &&
+            waits_for(run, *at->by->core_, true)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
+void refuse_waiting_loop(const call_record* lineage, const run_core* home, const run_core& to,
+                         const char* call) {
     if (waits_in(lineage, to)) {
         throw would_deadlock(std::string(call) +
                              ": the thread of that loop waits for what calls it here; let it "
                              "co_await instead of blocking, so that its loop goes on");
     }
+    if (edges_of(to) != nullptr && waits_for_end_of(to, home, lineage)) {
+        throw would_deadlock(std::string(call) +
+                             ": the thread of that loop waits until the loop has ended that waits "
+                             "for what calls it here; join it on a thread that runs no loop");
+    }
 }
 
-void will_wait(run_core& own, const run_core& to, const char* call) {
-    const std::lock_guard guard(edges_lock);
-    for (const run_core* r = &to; r != nullptr; r = r->waits_for) {
-        if (r == &own) {
-            throw would_deadlock(std::string(call) +
-                                 ": the thread of that loop waits for this one; of two loops one "
-                                 "at least must co_await the other instead of blocking");
-        }
+void will_wait(run_core& own, wait_edge& edge, const char* call) {
+    if (edge.to == &own) {
+        throw would_deadlock(std::string(call) +
+                             " was called on the thread of the very loop that it would wait for; "
+                             "call the function there, or co_await it");
     }
-    own.waits_for = &to;
+    const std::lock_guard guard(edges_lock);
+    if (waits_for(*edge.to, own, false)) {
+        throw would_deadlock(std::string(call) +
+                             ": the thread of that loop waits for this one; of two loops one at "
+                             "least must co_await the other instead of blocking");
+    }
+    edge.outer = edges_of(own);
+    own.waits_for.store(&edge, std::memory_order_relaxed);
 }
 
 void wait_is_over(run_core& own) noexcept {
     const std::lock_guard guard(edges_lock);
-    own.waits_for = nullptr;
+    own.waits_for.store(edges_of(own)->outer, std::memory_order_relaxed);
 }
+
+namespace {
+
+// The run that does not end before what this thread runs: that of its loop, or of its job.
+const run_core* home_of_thread() noexcept {
+    if (const loop_state* const loop = current_loop()) {
+        return loop->core_address();
+    }
+    const job* const j = current_job();
+    return j != nullptr && !j->abandonable_ ? j->core_ : nullptr;
+}
+
+} // namespace
 
 bool in_job_of(const run_core& run) noexcept {
-    const job* const j = current_loop() == nullptr ? current_job() : nullptr;
-    return j != nullptr && j->core_ == &run && !j->abandonable_;
+    return current_loop() == nullptr && home_of_thread() == &run;
 }
 
-blocked_thread::blocked_thread(const run_core& to, const char* call) {
-    refuse_waiting_loop(current_lineage(), to, call);
+blocked_loop::blocked_loop(const run_core& to, bool its_end, const char* call) {
     if (loop_state* const loop = current_loop()) {
+        edge_.to = &to;
+        edge_.its_end = its_end;
+        will_wait(*loop->core_address(), edge_, call);
         own_ = loop->core_address();
-        will_wait(*own_, to, call);
-    } else if (in_job_of(to)) {
+    }
+}
+
+void refuse_to_wait_for_end(const run_core& to, const char* call) {
+    refuse_waiting_loop(current_lineage(), home_of_thread(), to, call);
+    if (in_job_of(to)) {
         throw would_deadlock(std::string(call) +
                              " was called in a job of that very loop, which waits for its jobs; "
                              "call it elsewhere");
     }
 }
 
-blocked_thread::~blocked_thread() {
+blocked_loop::~blocked_loop() {
     if (own_ != nullptr) {
         wait_is_over(*own_);
     }
@@ -176,22 +240,17 @@ waiting_call::waiting_call(const char* call) {
     }
     record_.by = j;
     record_.parent = current_lineage();
-    refuse_waiting_loop(record_.parent, *run_, call);
+    refuse_waiting_loop(record_.parent, nullptr, *run_, call);
 }
 
 waiting_call::waiting_call(const char* call, const loop_handle& to)
     : run_(&handle_access::run(to)) {
     run_->check_fork("the loop that the handle names");
     record_.parent = current_lineage();
-    loop_state* const own = current_loop();
-    if (own != nullptr && own->core_address() == run_) {
-        throw would_deadlock(std::string(call) +
-                             " was called on the thread of the very loop that it would wait for; "
-                             "call the function there, or co_await it");
-    }
-    refuse_waiting_loop(record_.parent, *run_, call);
-    if (own != nullptr) {
-        will_wait(*own->core_address(), *run_, call);
+    refuse_waiting_loop(record_.parent, home_of_thread(), *run_, call);
+    if (loop_state* const own = current_loop()) {
+        edge_.to = run_;
+        will_wait(*own->core_address(), edge_, call);
         blocked_ = own->core_address();
         record_.waits = blocked_;
     } else {

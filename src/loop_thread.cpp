@@ -110,7 +110,8 @@ void loop_thread_core::join(const char* call) {
                              " was called on the thread that it would wait for; join it elsewhere");
     }
     if (!ended.done()) {
-        const blocked_thread here(*run_, call);
+        refuse_to_wait_for_end(*run_, call);
+        const blocked_loop here(*run_, true, call);
         if (ended.wait_until(time_point::max()) == wait_end::cancelled) {
             throw cancelled();
         }

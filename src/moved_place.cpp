@@ -171,7 +171,7 @@ bool moved_place::is_where(const task_record& task) const noexcept {
 
 void moved_place::refuse_circle(const task_record& task) const {
     if (loop_ != nullptr) {
-        refuse_waiting_loop(task.lineage, *loop_, "resume_on()");
+        refuse_waiting_loop(task.lineage, task.loop->core_address(), *loop_, "resume_on()");
     }
 }
 

@@ -13,9 +13,9 @@ remote_call_base::remote_call_base(counted<run_core> to) noexcept : to_(std::mov
 
 std::coroutine_handle<> remote_call_base::start_there(posted_child& task) {
     to_->check_fork("the loop_thread");
-    refuse_waiting_loop(waiter->task->lineage, *to_, "run() of a loop_thread");
     loop_state& loop = *waiter->task->loop;
     home_ = loop.core_address();
+    refuse_waiting_loop(waiter->task->lineage, home_, *to_, "run() of a loop_thread");
     task_ = &task;
     task.record.lineage = waiter->task->lineage; // who waits for this task waits for that one
     outside_ = home_ != to_.get();

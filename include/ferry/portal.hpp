@@ -173,7 +173,8 @@ public:
     /// `ferry::with` does, for a thread. Gives the body's value; an optional when the manager may
     /// suppress errors. When the portal is stopped or left meanwhile it leaves the manager at once;
     /// the body goes on, its next call throws `portal_closed`, and so does this, if the body did not
-    /// throw. Throws what `call` throws.
+    /// throw. Throws what `call` throws. On the thread of a loop it blocks that: until it
+    /// returns, the portal's thread is not to wait for that loop, and gets `would_deadlock`.
     template <class CM, class F>
         requires async_context_manager<std::remove_reference_t<CM>>
     auto with(CM&& manager, F&& body) const {
@@ -285,6 +286,10 @@ public:
         : portal_(&portal), manager_(&manager), body_(&body) {}
 
     result_type run() {
+        constexpr auto name = "blocking_portal::with()";
+        portal_->core().check_open(name);
+        // From here until it was left: it has to go on to leave.
+        const blocked_loop until_left(portal_->core().run(), false, name);
         auto hold = [this](task_status<entered_address> status) { return stay(status); };
         auto started = portal_->start_task(hold);
         result_slot<value_type> result;
@@ -379,8 +384,8 @@ private:
     const blocking_portal* portal_;
     CM* manager_;
     F* body_;
-    std::optional<event> left_; // made on the loop that it belongs to
-    std::exception_ptr error_;  // of the body; written before left_ is set
+    std::optional<event> left_;             // made on the loop that it belongs to
+    std::exception_ptr error_;              // of the body; written before left_ is set
     const call_record* runs_for_ = nullptr; // the task that stays
     bool left_early_ = false;               // before the future is ready
 };

@@ -58,6 +58,16 @@ using ferry::with_blocking_portal;
 using ferry::with_started_portal;
 using ferry::would_deadlock;
 
+template <class F>
+bool is_refused(F f) {
+    try {
+        f();
+    } catch (const would_deadlock&) {
+        return true;
+    }
+    return false;
+}
+
 task<int> twice(int value) {
     co_await ferry::yield();
     co_return 2 * value;
@@ -722,6 +732,54 @@ TEST(portal_with, throws_what_entering_and_leaving_throw) {
     c.enter_fails = false;
     c.exit_fails = true;
     EXPECT_THROW(portal.with(c, [](int) {}), std::runtime_error);
+}
+
+// On the thread of a loop, which the manager's exit calls.
+struct calls_back {
+    ferry::loop_handle to;
+    bool in_job = false;
+    bool refused = false;
+
+    task<> enter() { co_return; }
+    task<> exit(outcome) {
+        const auto call = [this] {
+            refused = is_refused([this] { ferry::from_thread(to, [] {}); });
+        };
+        if (in_job) {
+            co_await to_thread(call);
+        } else {
+            call();
+        }
+    }
+};
+
+TEST(portal_with, leaving_does_not_call_the_loop_whose_thread_waits) {
+    started_portal portal = start_blocking_portal();
+    for (const bool in_job : {false, true}) {
+        run([&]() -> task<> {
+            calls_back manager{ferry::event_loop::current().handle(), in_job};
+            portal.with(manager, [] {});
+            EXPECT_TRUE(manager.refused);
+            co_return;
+        });
+    }
+}
+
+// It has to go on before the manager can be left.
+TEST(portal_with, while_the_thread_of_a_loop_is_inside_no_thread_waits_for_that_on_the_other_loop) {
+    started_portal portal = start_blocking_portal();
+    run([&]() -> task<> {
+        const auto here = ferry::event_loop::current().handle();
+        connection c;
+        portal.with(c, [&](int value) {
+            const future<bool> refused = portal.start_task_soon(
+                [here] { return is_refused([&] { ferry::from_thread(here, [] {}); }); });
+            block_until([&] { return refused.ready(); });
+            EXPECT_EQ(portal.call(twice, value), 10); // it may wait
+        });
+        EXPECT_EQ(c.log, "enter exit");
+        co_return;
+    });
 }
 
 TEST(portal_with, a_portal_that_is_stopped_leaves_what_is_open) {

@@ -44,6 +44,16 @@ using ferry::task_cancelled;
 using ferry::to_thread;
 using ferry::would_deadlock;
 
+template <class F>
+bool is_refused(F f) {
+    try {
+        f();
+    } catch (const would_deadlock&) {
+        return true;
+    }
+    return false;
+}
+
 task<std::thread::id> where() {
     co_await ferry::yield();
     co_return std::this_thread::get_id();
@@ -307,6 +317,66 @@ TEST(loop_thread, a_call_is_refused_to_what_its_thread_waits_for) {
     a->join();
     EXPECT_TRUE(refused);
     EXPECT_TRUE(refused_through_c);
+}
+
+bool thread_waits(const ferry::loop_handle& loop) {
+    return ferry::detail::handle_access::run(loop).waits_for.load() != nullptr;
+}
+
+// The loop that is joined waits for its job, and that would wait for the loop whose thread joins.
+TEST(loop_thread, while_a_loop_joins_it_its_jobs_do_not_call_that_loop) {
+    bool refused = false;
+    run([&]() -> task<> {
+        const auto here = ferry::event_loop::current().handle();
+        loop_thread t([&]() -> task<> {
+            const auto job = [&] {
+                block_until([&] { return thread_waits(here); });
+                refused = is_refused([&] { ferry::from_thread(here, [] {}); });
+            };
+            co_await to_thread(job);
+        });
+        t.join();
+        co_return;
+    });
+    EXPECT_TRUE(refused);
+}
+
+TEST(loop_thread, nor_do_jobs_that_run_for_them_elsewhere) {
+    bool refused = false;
+    run([&]() -> task<> {
+        const auto here = ferry::event_loop::current().handle();
+        loop_thread other(sleep_forever);
+        loop_thread t([&]() -> task<> {
+            const auto inner = [&] {
+                block_until([&] { return thread_waits(here); });
+                refused = is_refused([&] { ferry::from_thread(here, [] {}); });
+            };
+            const auto there = [&]() -> task<> { co_await to_thread(inner); };
+            const auto job = [&] { ferry::from_thread(other.handle(), there); };
+            co_await to_thread(job);
+        });
+        t.join();
+        co_return;
+    });
+    EXPECT_TRUE(refused);
+}
+
+TEST(loop_thread, while_a_loop_joins_it_its_tasks_do_not_await_that_loop) {
+    std::optional<loop_thread> a;
+    gate made;
+    bool refused = false;
+    a.emplace([&]() -> task<> {
+        made.wait();
+        loop_thread t([&]() -> task<> {
+            co_await until([&] { return thread_waits(a->handle()); });
+            refused = co_await throws<would_deadlock>(a->run([] {}));
+        });
+        t.join();
+        co_return;
+    });
+    made.open();
+    a->join();
+    EXPECT_TRUE(refused);
 }
 
 TEST(loop_thread, join_in_a_job_ends_when_its_host_is_cancelled) {

@@ -29,8 +29,8 @@ class run_core;
 class thread_waiter;
 
 struct call_record {
-    const run_core* waits = nullptr; // the run whose loop's thread waits, or
-    job* by = nullptr;               // the job that does; a plain thread: neither
+    const run_core* waits = nullptr;             // the run whose loop's thread waits, or
+    job* by = nullptr;                           // the job that does; a plain thread: neither
     mutable const call_record* parent = nullptr; // only that of a loose one changes
     bool loose = false;
 
@@ -101,28 +101,43 @@ const call_record* current_lineage() noexcept;
 // Whether the thread of `run` waits, directly or not, for what `lineage` tells of.
 bool waits_in(const call_record* lineage, const run_core& run) noexcept;
 
-// Throws would_deadlock when that of `to` does: then it can do nothing else meanwhile.
-void refuse_waiting_loop(const call_record* lineage, const run_core& to, const char* call);
+// Throws would_deadlock when that of `to` does: then it can do nothing else meanwhile. Also when it
+// waits for the end of a run that waits for what calls: `home`, if any, or that of a job that waits.
+void refuse_waiting_loop(const call_record* lineage, const run_core* home, const run_core& to,
+                         const char* call);
 
-// The thread of `own`, which is that of a running loop, will wait for `to`, until wait_is_over().
-// Throws would_deadlock when `to` waits, directly or not, for `own`.
-void will_wait(run_core& own, const run_core& to, const char* call);
-void wait_is_over(run_core& own) noexcept; // any thread
+// One run's thread waits for another run: for a call there, or for its end. It may wait for several,
+// one after the other; what it waits for now is the innermost.
+struct wait_edge {
+    const run_core* to = nullptr;
+    bool its_end = false;
+    const wait_edge* outer = nullptr;
+};
+
+// The thread of `own`, which is that of a running loop, will wait as the edge says, until
+// wait_is_over(). Throws would_deadlock when that is its own, or waits, directly or not, for `own`.
+void will_wait(run_core& own, wait_edge& edge, const char* call);
+void wait_is_over(run_core& own) noexcept; // the innermost; any thread
 
 // Whether this thread runs a job that `run` waits for before it ends.
 bool in_job_of(const run_core& run) noexcept;
 
-// While it lives, this thread waits for `to` to end. Throws would_deadlock when that cannot be: it
-// is asked for by a task, a job or a function for which `to` waits.
-class blocked_thread {
+// While it lives, the loop that runs on this thread, if any, does nothing before that happened.
+// Throws like will_wait.
+class blocked_loop {
 public:
-    blocked_thread(const run_core& to, const char* call);
-    blocked_thread(const blocked_thread&) = delete;
-    blocked_thread& operator=(const blocked_thread&) = delete;
-    ~blocked_thread();
+    blocked_loop(const run_core& to, bool its_end, const char* call);
+    blocked_loop(const blocked_loop&) = delete;
+    blocked_loop& operator=(const blocked_loop&) = delete;
+    ~blocked_loop();
 
 private:
-    run_core* own_ = nullptr; // of a loop's thread
+    run_core* own_ = nullptr;
+    wait_edge edge_;
 };
+
+// Throws would_deadlock when this thread cannot wait for `to` to end: a task, a job or a function
+// asks for that for which `to` waits.
+void refuse_to_wait_for_end(const run_core& to, const char* call);
 
 } // namespace ferry::detail

@@ -14,6 +14,8 @@
 
 namespace ferry::detail {
 
+struct wait_edge;
+
 class run_core : public reference_counted<run_core> {
     friend class reference_counted<run_core>;
 
@@ -56,8 +58,9 @@ public:
     // Waits until all owed wakes were done: nobody touches the backend after that.
     void settle_wakes() noexcept;
 
-    // The run that this one's thread blocks for: under a lock of from_thread's.
-    const run_core* waits_for = nullptr;
+    // What this run's thread blocks for: under a lock of from_thread's. Null: it runs, if one has
+    // not just missed that.
+    atomic<const wait_edge*> waits_for{nullptr};
 
 private:
     ~run_core() = default;

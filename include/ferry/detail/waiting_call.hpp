@@ -100,6 +100,7 @@ private:
     job* left_ = nullptr;         // whose host may be gone: it is told of the coroutine
     task_record* task_ = nullptr; // the coroutine, on a loop that counts the job as waiting
     run_core* blocked_ = nullptr; // the waiter's own loop
+    wait_edge edge_;              // of that
     call_record record_;
     outcome how_ = outcome::returned;
     call_word word_;
