@@ -20,7 +20,7 @@ constinit std::atomic<bool> watching{false};
     forget_loops();                                     // 2 and 3
     forget_loop_object();
     forget_workers();
-    forget_limiters();
+    forget_exhaustibles();
     forget_calls();
     forget_abandoned_jobs();
     forget_signals();

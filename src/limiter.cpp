@@ -165,17 +165,7 @@ bool stands_in(const call_record& what, const call_record* lineage) noexcept {
     return static_cast<bool>(at);
 }
 
-// The limiters that somebody nested waits for; some may have none any more.
-constinit futex_mutex nested_lock;
-constinit limiter_core* nested_first = nullptr;
-constinit std::uint32_t nested_mark = 0;
-
 } // namespace
-
-void forget_limiters() noexcept {
-    new (&nested_lock) futex_mutex;
-    nested_first = nullptr;
-}
 
 bool limiter_core::lends(const call_record& r) const noexcept {
     return r.by != nullptr && r.by->limiter_ == this &&
@@ -234,27 +224,6 @@ void call_record::wait_for_lent_token() const noexcept {
     by->limiter_->wait_for_token(*this);
 }
 
-// How many jobs that hold a token here, and did not lend it, wait for somebody who waits for a stuck
-// part.
-void limiter_core::count_stuck_holders() noexcept {
-    const std::uint32_t mark = ++nested_mark;
-    for (std::size_t i = 0; i != parts(); ++i) {
-        part(i).stuck_holders = 0;
-    }
-    const auto count = [&](limiter_waiter& w, limiter_part& p) {
-        for (lineage_walk at(p.stuck ? lineage_of(w) : nullptr); at; at.next()) {
-            if (lends(*at) && at->mark != mark) {
-                at->mark = mark;
-                ++part_of(*at->by).stuck_holders;
-            }
-        }
-        return false;
-    };
-    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
-        c->any_waiter(count);
-    }
-}
-
 // Whether none of the tokens whose return would make room for it will be returned.
 bool limiter_core::stays_stuck(const limiter_part& p) noexcept {
     const bool bound = p.borrowed >= p.bound;
@@ -268,58 +237,70 @@ bool limiter_core::stays_stuck(const limiter_part& p) noexcept {
     return true;
 }
 
-bool limiter_core::refuse_if_stuck(limiter_waiter& w) noexcept {
-    const std::lock_guard guard(nested_lock);
-    if (!listed_) {
-        listed_ = true;
-        next_nested_ = nested_first;
-        nested_first = this;
+// --- the search for what is stuck ---
+
+void limiter_core::hold() noexcept {
+    lock_.lock();
+}
+
+void limiter_core::let_go() noexcept {
+    lock_.unlock();
+}
+
+void limiter_core::take_for_stuck() noexcept {
+    for (std::size_t i = 0; i != parts(); ++i) {
+        part(i).stuck = !has_room(part(i));
     }
-    for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
-        c->lock_.lock();
-        for (std::size_t i = 0; i != c->parts(); ++i) {
-            c->part(i).stuck = !c->has_room(c->part(i));
+}
+
+void limiter_core::tell_waiters(search& to) noexcept {
+    any_waiter([&](const limiter_waiter& w, const limiter_part& p) {
+        to.waits(p.stuck, lineage_of(w));
+        return false;
+    });
+}
+
+void limiter_core::count_none() noexcept {
+    for (std::size_t i = 0; i != parts(); ++i) {
+        part(i).stuck_holders = 0;
+    }
+}
+
+void limiter_core::count(const job& j, bool token, bool) noexcept {
+    if (token && j.limiter_ == this) {
+        ++part_of(j).stuck_holders;
+    }
+}
+
+bool limiter_core::reconsider() noexcept {
+    bool changed = false;
+    for (std::size_t i = 0; i != parts(); ++i) {
+        limiter_part& p = part(i);
+        if (p.stuck && !stays_stuck(p)) {
+            p.stuck = false;
+            changed = true;
         }
     }
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (limiter_core* c = nested_first; c != nullptr; c = c->next_nested_) {
-            c->count_stuck_holders();
-            for (std::size_t i = 0; i != c->parts(); ++i) {
-                limiter_part& p = c->part(i);
-                if (p.stuck && !c->stays_stuck(p)) {
-                    p.stuck = false;
-                    changed = true;
-                }
-            }
-        }
+    return changed;
+}
+
+// Who asks for it is on the only thread on which the waiter may go on, so it is there still.
+bool limiter_core::refuse(link& l) noexcept {
+    auto& w = static_cast<limiter_waiter&>(l);
+    if (!w.waiting || !part_of(w).stuck) {
+        return false;
     }
-    const bool refused = w.waiting && part_of(w).stuck;
-    if (refused) {
-        stop_waiting(w);
-    }
-    for (limiter_core** c = &nested_first; *c != nullptr;) {
-        limiter_core& here = **c;
-        here.listed_ = here.any_waiter(
-            [](const limiter_waiter& each, limiter_part&) { return lineage_of(each) != nullptr; });
-        if (here.listed_) {
-            c = &here.next_nested_;
-        } else {
-            *c = here.next_nested_;
-        }
-        here.lock_.unlock();
-    }
-    return refused;
+    stop_waiting(w);
+    return true;
+}
+
+bool limiter_core::has_nested_waiters() noexcept {
+    return any_waiter(
+        [](const limiter_waiter& w, const limiter_part&) { return lineage_of(w) != nullptr; });
 }
 
 limiter_core::~limiter_core() {
-    const std::lock_guard guard(nested_lock);
-    for (limiter_core** c = &nested_first; listed_ && *c != nullptr; c = &(*c)->next_nested_) {
-        if (*c == this) {
-            *c = next_nested_;
-            break;
-        }
-    }
+    delist();
 }
 
 // --- tokens that come back ---

@@ -289,19 +289,16 @@ void worker_set::submit(job& j) {
         lock_.unlock();
         throw_closed();
     }
-    const bool may_be_stuck = limits_ != nullptr && j.lineage_ != nullptr;
+    const bool nested = limits_ != nullptr && j.lineage_ != nullptr;
     enqueue(j, queue_time());
-    const hand_over what = choose(); // j may be gone now, unless nobody is free
-    const bool refused = may_be_stuck && threads_ == most_threads() && all_wait();
-    if (refused) {
-        take_out(j);
-    }
+    const hand_over what = choose(); // j may be gone now, unless it is still queued
+    const bool has_to_wait = nested && queue_.back() == &j;
     lock_.unlock();
     wake_or_start(what);
-    if (refused) {
+    if (has_to_wait && refuse_if_stuck(j)) {
         throw would_deadlock("all threads of the pool run jobs that wait, in from_thread, for this "
-                             "job or for others that wait for a thread of the pool; give nested "
-                             "jobs another executor, or the pool more threads");
+                             "job or for others in the same state; give nested jobs another "
+                             "executor, or the pool more threads");
     }
 }
 
@@ -338,26 +335,68 @@ bool worker_set::is_for_one_by_one(const list<job>& jobs) const noexcept {
     return false;
 }
 
-// Whether each thread that there is runs a job that waits for one that is queued here. Who waits for
-// what is queued, waits still.
-bool worker_set::all_wait() const noexcept {
-    if (idle_ != nullptr || searching_ || spinner_.load(std::memory_order_relaxed) != nullptr) {
+// --- the search for what is stuck ---
+
+void worker_set::hold() noexcept {
+    lock_.lock();
+}
+
+void worker_set::let_go() noexcept {
+    lock_.unlock();
+}
+
+void worker_set::take_for_stuck() noexcept {
+    const bool full = threads_ == most_threads() || no_more_threads_;
+    stuck_ = full && !queue_.empty() && idle_ == nullptr && !searching_ &&
+             spinner_.load(std::memory_order_relaxed) == nullptr;
+}
+
+void worker_set::tell_waiters(search& to) noexcept {
+    for (const job* j = queue_.front(); j != nullptr; j = queue_.next(j)) {
+        to.waits(stuck_, j->lineage_, j);
+    }
+}
+
+void worker_set::count_none() noexcept {
+    stuck_threads_ = 0;
+}
+
+// All that is queued was handed over to the same executor: this, or the pool that it belongs to.
+void worker_set::count(const job& j, bool, bool thread) noexcept {
+    if (thread && stuck_ && j.executor_ == queue_.front()->executor_) {
+        ++stuck_threads_;
+    }
+}
+
+bool worker_set::reconsider() noexcept {
+    if (!stuck_ || stuck_threads_ >= threads_) {
         return false;
     }
-    try {
-        std::vector<const job*> waiting;
-        for (const job* j = queue_.front(); j != nullptr; j = queue_.next(j)) {
-            for (lineage_walk at(j->lineage_); at; at.next()) {
-                if (at->by != nullptr && at->by->executor_ == j->executor_ &&
-                    std::find(waiting.begin(), waiting.end(), at->by) == waiting.end()) {
-                    waiting.push_back(at->by);
-                }
-            }
+    stuck_ = false;
+    return true;
+}
+
+bool worker_set::refuse(link& w) noexcept {
+    for (job* j = stuck_ ? queue_.front() : nullptr; j != nullptr; j = queue_.next(j)) {
+        if (static_cast<detail::link*>(j) == &w) {
+            take_out(*j);
+            return true;
         }
-        return waiting.size() >= threads_;
-    } catch (const std::bad_alloc&) {
-        return false;
     }
+    return false;
+}
+
+bool worker_set::has_nested_waiters() noexcept {
+    for (const job* j = queue_.front(); j != nullptr; j = queue_.next(j)) {
+        if (j->lineage_ != nullptr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+worker_set::~worker_set() {
+    delist();
 }
 
 bool worker_set::try_withdraw(job& j) noexcept {
@@ -441,6 +480,7 @@ worker_set::hand_over worker_set::choose() noexcept {
     }
     if (threads_ < most_threads()) {
         searching_ = true;
+        no_more_threads_ = false;
         ++threads_;
         ++started_;
         return {nullptr, dequeue()};
@@ -484,22 +524,23 @@ void worker_set::start(job* first) noexcept {
 void worker_set::start_failed(job* first, int error) noexcept {
     list<job> hopeless;
     hand_over what;
+    bool has_to_wait = false;
     lock_.lock();
     --threads_;
     --started_;
     searching_ = false;
     if (threads_ != 0) {
+        no_more_threads_ = true;
         first->queued_ = true;
         first->taken_.store(false, std::memory_order_relaxed);
         queue_.push_front(first);
         queue_size_.store(queue_size_.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
-        if (first->lineage_ != nullptr && all_wait()) { // no thread will be free for it
-            take_out(*first);
-            hopeless.push_back(first);
-        } else if (idle_ != nullptr || spinner_.load(std::memory_order_relaxed) != nullptr) {
+        const bool nested = first->lineage_ != nullptr;
+        if (idle_ != nullptr || spinner_.load(std::memory_order_relaxed) != nullptr) {
             what = choose(); // they may have parked meanwhile
         }
+        has_to_wait = nested && queue_.front() == first;
     } else {
         hopeless.push_back(first);
         while (job* j = dequeue()) {
@@ -512,6 +553,9 @@ void worker_set::start_failed(job* first, int error) noexcept {
         start_failed(what.first, error); // the idle one was taken by another: as before
     } else {
         wake_or_start(what);
+    }
+    if (has_to_wait && refuse_if_stuck(*first)) { // no thread will be free for it
+        hopeless.push_back(first);
     }
     while (job* j = hopeless.pop_front()) {
         j->fail(std::make_exception_ptr(std::system_error(

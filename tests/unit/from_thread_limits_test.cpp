@@ -6,6 +6,7 @@
 #include <ferry/run.hpp>
 #include <ferry/sleep.hpp>
 #include <ferry/task_group.hpp>
+#include <ferry/thread_pool.hpp>
 #include <ferry/to_thread.hpp>
 
 #include "support/crossing.hpp"
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <latch>
 #include <optional>
 #include <string>
 #include <thread>
@@ -33,10 +35,13 @@ using ferry::from_thread;
 using ferry::run;
 using ferry::task;
 using ferry::task_group;
+using ferry::thread_pool;
 using ferry::to_new_thread;
 using ferry::to_thread;
+using ferry::to_thread_options;
 using ferry::with_cancel_scope;
 using ferry::with_task_group;
+using ferry::would_deadlock;
 
 int one() {
     return 1;
@@ -323,6 +328,124 @@ TEST(from_thread_limits, a_cycle_of_limiters_is_refused) {
         expect_unused(a);
         expect_unused(b);
     }
+}
+
+// Two jobs, each of which has what the other one's nested job needs.
+void expect_a_circle_is_refused(const to_thread_options& one_kind,
+                                const to_thread_options& another) {
+    std::latch both(2);
+    std::atomic<int> refused{0};
+    std::atomic<int> ran{0};
+    run([&]() -> task<> {
+        const auto side = [&](to_thread_options mine, to_thread_options other) -> task<> {
+            const auto nested = [&]() -> task<> { co_await to_thread(other, [&] { ++ran; }); };
+            const auto job = [&] {
+                both.arrive_and_wait();
+                try {
+                    from_thread(nested);
+                } catch (const would_deadlock&) {
+                    ++refused;
+                }
+            };
+            co_await to_thread(mine, job);
+        };
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon(side, one_kind, another);
+            group.start_soon(side, another, one_kind);
+            co_return;
+        });
+    });
+    EXPECT_EQ(refused, 1);
+    EXPECT_EQ(ran, 1);
+}
+
+TEST(from_thread_limits, a_circle_of_pools_is_refused) {
+    for (int i = 0; i != 20; ++i) {
+        thread_pool a(1);
+        thread_pool b(1);
+        expect_a_circle_is_refused({.executor = &a}, {.executor = &b});
+        EXPECT_EQ(a.statistics().queued + b.statistics().queued, 0u);
+    }
+}
+
+TEST(from_thread_limits, a_circle_of_a_pool_and_a_limiter_is_refused) {
+    for (int i = 0; i != 20; ++i) {
+        thread_pool pool(1);
+        capacity_limiter limiter(1);
+        expect_a_circle_is_refused({.executor = &pool}, {.limiter = &limiter});
+        EXPECT_EQ(pool.statistics().queued, 0u);
+        expect_unused(limiter);
+    }
+}
+
+TEST(from_thread_limits, a_circle_that_one_more_thread_opens_is_waited_for) {
+    thread_pool a(1);
+    thread_pool b(2);
+    std::latch both(2);
+    int sum = 0;
+    run([&]() -> task<> {
+        const auto side = [&](thread_pool& mine, thread_pool& other) -> task<> {
+            const auto nested = [&]() -> task<int> { co_return co_await other.run(one); };
+            const auto job = [&] {
+                both.arrive_and_wait();
+                return from_thread(nested);
+            };
+            sum += co_await mine.run(job);
+        };
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon(side, std::ref(a), std::ref(b));
+            group.start_soon(side, std::ref(b), std::ref(a));
+            co_return;
+        });
+    });
+    EXPECT_EQ(sum, 2);
+}
+
+// Who has the token waits for a thread; both threads wait, one of them for the token.
+TEST(from_thread_limits, a_token_of_a_job_that_waits_for_a_thread_may_close_a_circle) {
+    thread_pool pool(2);
+    capacity_limiter limiter(1);
+    bool refused = false;
+    run([&]() -> task<> {
+        gate runs;
+        gate wants_token;
+        const auto has_it = [&]() -> task<> {
+            co_await to_thread({.limiter = &limiter, .executor = &pool}, one);
+        };
+        const auto nested = [&]() -> task<> { co_await pool.run(one); };
+        const auto waits_for_thread = [&]() -> task<> {
+            const auto job = [&] {
+                runs.open();
+                from_thread(nested);
+            };
+            co_await pool.run(job);
+        };
+        const auto waits_for_token = [&]() -> task<> {
+            const auto with_token = [&]() -> task<> {
+                co_await to_thread({.limiter = &limiter}, one);
+            };
+            const auto job = [&] {
+                wants_token.wait();
+                try {
+                    from_thread(with_token);
+                } catch (const would_deadlock&) {
+                    refused = true;
+                }
+            };
+            co_await pool.run(job);
+        };
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.start_soon(waits_for_token);
+            group.start_soon(waits_for_thread);
+            co_await opened(runs);
+            co_await until([&] { return pool.statistics().queued == 1; });
+            group.start_soon(has_it);
+            co_await until([&] { return pool.statistics().queued == 2; });
+            wants_token.open();
+        });
+    });
+    EXPECT_TRUE(refused);
+    expect_unused(limiter);
 }
 
 TEST(from_thread_limits, a_refused_job_has_no_token_to_give_back) {

@@ -53,7 +53,7 @@ private:
 void forget_loops() noexcept;          // loop_state.cpp, dump.cpp: also of this thread
 void forget_loop_object() noexcept;    // event_loop.cpp
 void forget_workers() noexcept;        // worker_set.cpp: also that this is one
-void forget_limiters() noexcept;       // limiter.cpp
+void forget_exhaustibles() noexcept;   // exhaustible.cpp
 void forget_calls() noexcept;          // from_thread.cpp
 void forget_abandoned_jobs() noexcept; // abandoned.cpp
 void forget_signals() noexcept;        // signal_watch.cpp

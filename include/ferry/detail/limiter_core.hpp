@@ -26,15 +26,12 @@
 // coroutine that leaves its thread to await something on its loop. They come back for it ahead of
 // all who wait for a first one, in one line for all parts.
 //
-// What cannot end is refused. A part is stuck when there is no room for it, and each token whose
-// return would make room is held by a job that waits for somebody who waits for a stuck part, here
-// or at another limiter. Only a nested waiter can bring that about, so each one that has to wait
-// looks for it. All limiters with such waiters are listed, under one lock of the process, which is
-// taken before theirs.
+// What cannot end is refused: see exhaustible.hpp. Each part is a kind.
 #pragma once
 
 #include <ferry/detail/call_record.hpp>
 #include <ferry/detail/counted.hpp>
+#include <ferry/detail/exhaustible.hpp>
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/job.hpp>
@@ -63,15 +60,15 @@ struct token_waiter : limiter_waiter {
 struct limiter_part {
     static constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
 
-    // As asked for, and what is left of it with the limiter's total.
-    std::size_t asked = 0;
-    std::size_t most = all;
-    double share = 1;
+    std::size_t borrowed = 0;
+    list<limiter_waiter> waiters;
     std::size_t reserved = 0;
     std::size_t bound = all;
 
-    std::size_t borrowed = 0;
-    list<limiter_waiter> waiters;
+    // As asked for; what is left of it with the limiter's total is the two above.
+    std::size_t asked = 0;
+    std::size_t most = all;
+    double share = 1;
     bool named = false; // it belongs to somebody
     bool stuck = false;
     std::size_t stuck_holders = 0;
@@ -82,7 +79,8 @@ struct limiter_part {
     bool idle() const noexcept { return borrowed == 0 && waiters.empty(); }
 };
 
-class alignas(cache_line) limiter_core : public reference_counted<limiter_core> {
+class alignas(cache_line) limiter_core final : public exhaustible,
+                                               public reference_counted<limiter_core> {
     friend class reference_counted<limiter_core>;
 
 public:
@@ -94,9 +92,6 @@ public:
 
     // True: lent at once. Else `w` waits, if it may. Throws wrong_borrower.
     bool borrow(const void* borrower, token_waiter* w);
-
-    // A nested waiter that has to wait. True: it could do so for ever, and does not wait any more.
-    bool refuse_if_stuck(limiter_waiter& w) noexcept;
 
     // False: it does not wait any more, the token is its own. Or it comes back, and is to go on:
     // `leaves` false.
@@ -139,6 +134,16 @@ public:
 private:
     ~limiter_core();
 
+    void hold() noexcept override;
+    void let_go() noexcept override;
+    void take_for_stuck() noexcept override;
+    void tell_waiters(search& to) noexcept override;
+    void count_none() noexcept override;
+    void count(const job& j, bool token, bool thread) noexcept override;
+    bool reconsider() noexcept override;
+    bool refuse(link& w) noexcept override;
+    bool has_nested_waiters() noexcept override;
+
     limiter_part& part_of(const limiter_waiter& w) noexcept { return part(w.part); }
     limiter_part& part(std::size_t number) noexcept {
         return number == 0 ? common_ : *named_[number - 1];
@@ -170,7 +175,6 @@ private:
     bool hand_down(job& j) noexcept;
     thread_waiter* take_back(job& j, list<limiter_waiter>& lucky) noexcept;
     void fail_if_stuck(job& j) noexcept;
-    void count_stuck_holders() noexcept;
     bool stays_stuck(const limiter_part& p) noexcept;
     static void tell(list<limiter_waiter>& lucky) noexcept;
 
@@ -178,15 +182,13 @@ private:
     std::size_t total_;
     std::size_t borrowed_ = 0;
     std::size_t waiting_ = 0;
-    std::size_t abandoned_ = 0;       // of borrowed_
     std::size_t unused_reserved_ = 0; // what is reserved, and not borrowed
     limiter_part common_;             // for all who name none
+    std::size_t abandoned_ = 0;       // of borrowed_
     std::vector<std::unique_ptr<limiter_part>> named_;
     std::size_t turn_ = 0;                            // the part that is looked at next
     list<limiter_waiter> returning_;                  // those that come back
     std::unordered_map<const void*, bool> borrowers_; // the named ones; false: waits
-    limiter_core* next_nested_ = nullptr;             // under the lock of the list, like the rest
-    bool listed_ = false;
     fork_mark mark_;
 };
 

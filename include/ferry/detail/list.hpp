@@ -30,6 +30,8 @@ public:
 
     T* front() const noexcept { return empty() ? nullptr : to_element(ends_.after); }
 
+    T* back() const noexcept { return empty() ? nullptr : to_element(ends_.before); }
+
     // The element behind `element`, or null at the end.
     T* next(const T* element) const noexcept {
         link* l = static_cast<const link*>(element)->after;

@@ -22,13 +22,14 @@
 // sleeps. (Something queued and a worker to be had means that one is searching, or that a loop
 // which is awake attends.)
 //
-// A set is stuck when it can have no more threads, and each one that there is runs a job that waits,
-// in from_thread, for a job that is queued in it. Only a job with a lineage (call_record.hpp) can
-// bring that about, so each one that is queued has a look, and is refused; so does one for which no
-// thread could be started.
+// A set that can have no more threads may be stuck (see exhaustible.hpp): each one that there is runs
+// a job that waits for a job that is queued in it, or for another in the same state. A job with a
+// lineage (call_record.hpp) that stays in the queue has a look, and is refused; so has one for which
+// no thread could be started.
 #pragma once
 
 #include <ferry/detail/counters.hpp>
+#include <ferry/detail/exhaustible.hpp>
 #include <ferry/detail/fork.hpp>
 #include <ferry/detail/futex_mutex.hpp>
 #include <ferry/detail/job.hpp>
@@ -54,10 +55,11 @@ struct worker_limits {
     char name[16] = {}; // of threads that run unnamed jobs; empty: the process's
 };
 
-class alignas(cache_line) worker_set final : public executor {
+class alignas(cache_line) worker_set final : public executor, public exhaustible {
 public:
     // No limits: unbounded, the defaults. They must outlive the set.
     explicit worker_set(const worker_limits* limits = nullptr) noexcept : limits_(limits) {}
+    ~worker_set();
 
     void submit(job& j) override;
     void submit_chain(list<job>& jobs) override;
@@ -103,6 +105,16 @@ private:
         job* first = nullptr; // for a new thread
     };
 
+    void hold() noexcept override;
+    void let_go() noexcept override;
+    void take_for_stuck() noexcept override;
+    void tell_waiters(search& to) noexcept override;
+    void count_none() noexcept override;
+    void count(const job& j, bool token, bool thread) noexcept override;
+    bool reconsider() noexcept override;
+    bool refuse(link& w) noexcept override;
+    bool has_nested_waiters() noexcept override;
+
     job* next_job(worker& self) noexcept;
     job* spin(worker& self) noexcept;
     job* park(worker& self) noexcept;
@@ -117,7 +129,6 @@ private:
     void add_running(std::vector<running_job>& out) const;
     job* dequeue() noexcept;
     void take_out(job& j) noexcept;
-    bool all_wait() const noexcept;
     hand_over choose() noexcept;
     static void fill_slot(worker& w, job& j) noexcept;
     void pop_idle(worker& w) noexcept;
@@ -154,6 +165,9 @@ private:
     std::uint64_t jobs_run_before_ = 0; // by workers that left
     bool searching_ = false;
     bool closed_ = false;
+    bool no_more_threads_ = false; // the last one could not be started
+    bool stuck_ = false;           // during a search, like the next
+    std::size_t stuck_threads_ = 0;
     atomic<std::uint32_t> gone_{0};
     void (*left_)(void*) noexcept = nullptr;
     void* left_argument_ = nullptr;
