@@ -998,7 +998,7 @@ TEST(thread_stream, dropped_while_the_answer_is_on_the_way_to_a_block) {
             co_await crossing::until([&] { return pool.statistics().queued == 1; });
             asks.open();
             co_await crossing::until(
-                [&] { return pool.statistics().queued == 1 && busy.started.is_open(); });
+                [&] { return busy.started.is_open() && pool.statistics().queued == 1; });
             rows.reset();
             busy.go_on.open();
         });
