@@ -103,6 +103,17 @@ ferry::task<bool> throws(Awaitable awaitable) {
     co_return caught;
 }
 
+// The same of a call that blocks this thread.
+template <class E, class F>
+bool call_throws(F f) {
+    try {
+        f();
+    } catch (const E&) {
+        return true;
+    }
+    return false;
+}
+
 inline std::string thread_name() {
     char name[16] = {};
     ::pthread_getname_np(::pthread_self(), name, sizeof name);

@@ -58,16 +58,6 @@ using ferry::with_blocking_portal;
 using ferry::with_started_portal;
 using ferry::would_deadlock;
 
-template <class F>
-bool is_refused(F f) {
-    try {
-        f();
-    } catch (const would_deadlock&) {
-        return true;
-    }
-    return false;
-}
-
 task<int> twice(int value) {
     co_await ferry::yield();
     co_return 2 * value;
@@ -743,7 +733,8 @@ struct calls_back {
     task<> enter() { co_return; }
     task<> exit(outcome) {
         const auto call = [this] {
-            refused = is_refused([this] { ferry::from_thread(to, [] {}); });
+            refused =
+                crossing::call_throws<would_deadlock>([this] { ferry::from_thread(to, [] {}); });
         };
         if (in_job) {
             co_await to_thread(call);
@@ -772,8 +763,10 @@ TEST(portal_with, while_the_thread_of_a_loop_is_inside_no_thread_waits_for_that_
         const auto here = ferry::event_loop::current().handle();
         connection c;
         portal.with(c, [&](int value) {
-            const future<bool> refused = portal.start_task_soon(
-                [here] { return is_refused([&] { ferry::from_thread(here, [] {}); }); });
+            const future<bool> refused = portal.start_task_soon([here] {
+                return crossing::call_throws<would_deadlock>(
+                    [&] { ferry::from_thread(here, [] {}); });
+            });
             block_until([&] { return refused.ready(); });
             EXPECT_EQ(portal.call(twice, value), 10); // it may wait
         });

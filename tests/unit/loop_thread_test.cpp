@@ -44,16 +44,6 @@ using ferry::task_cancelled;
 using ferry::to_thread;
 using ferry::would_deadlock;
 
-template <class F>
-bool is_refused(F f) {
-    try {
-        f();
-    } catch (const would_deadlock&) {
-        return true;
-    }
-    return false;
-}
-
 task<std::thread::id> where() {
     co_await ferry::yield();
     co_return std::this_thread::get_id();
@@ -331,7 +321,8 @@ TEST(loop_thread, while_a_loop_joins_it_its_jobs_do_not_call_that_loop) {
         loop_thread t([&]() -> task<> {
             const auto job = [&] {
                 block_until([&] { return thread_waits(here); });
-                refused = is_refused([&] { ferry::from_thread(here, [] {}); });
+                refused =
+                    crossing::call_throws<would_deadlock>([&] { ferry::from_thread(here, [] {}); });
             };
             co_await to_thread(job);
         });
@@ -349,7 +340,8 @@ TEST(loop_thread, nor_do_jobs_that_run_for_them_elsewhere) {
         loop_thread t([&]() -> task<> {
             const auto inner = [&] {
                 block_until([&] { return thread_waits(here); });
-                refused = is_refused([&] { ferry::from_thread(here, [] {}); });
+                refused =
+                    crossing::call_throws<would_deadlock>([&] { ferry::from_thread(here, [] {}); });
             };
             const auto there = [&]() -> task<> { co_await to_thread(inner); };
             const auto job = [&] { ferry::from_thread(other.handle(), there); };
