@@ -374,7 +374,9 @@ void limiter_core::release_job(job& j) noexcept {
             lender = take_back(j, lucky);
         } else {
             give_back_to(part_of(j));
-            abandoned_ -= j.left_behind ? 1 : 0;
+            if (j.left_behind) {
+                --abandoned_;
+            }
             lend_to_waiters(lucky);
         }
     }

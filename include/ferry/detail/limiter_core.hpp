@@ -165,7 +165,9 @@ private:
     void give_back_to(limiter_part& p) noexcept;
     void lend(const limiter_waiter& to) noexcept {
         borrow_from(part_of(to));
-        abandoned_ += to.left_behind ? 1 : 0;
+        if (to.left_behind) { // its line need not travel for others
+            ++abandoned_;
+        }
     }
     void lend_to_waiters(list<limiter_waiter>& lucky) noexcept;
     void leave_line(limiter_waiter& w) noexcept;
