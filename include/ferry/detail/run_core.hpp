@@ -58,10 +58,6 @@ public:
     // Waits until all owed wakes were done: nobody touches the backend after that.
     void settle_wakes() noexcept;
 
-    // What this run's thread blocks for: under a lock of from_thread's. Null: it runs, if one has
-    // not just missed that.
-    atomic<const wait_edge*> waits_for{nullptr};
-
 private:
     ~run_core() = default;
     void wake() noexcept;
@@ -71,7 +67,13 @@ private:
     atomic<std::uint32_t> wakes_done_{0};
     std::uint32_t owed_ = 0;
     std::uint32_t looked_ = 0;
-    fork_mark mark_;
+    // On a line of their own: callers read them, and then write the first.
+    alignas(cache_line) fork_mark mark_;
+
+public:
+    // What this run's thread blocks for: under a lock of from_thread's. Null: it runs, if one has
+    // not just missed that.
+    atomic<const wait_edge*> waits_for{nullptr};
 };
 
 } // namespace ferry::detail
