@@ -16,6 +16,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace ferry::detail {
 
@@ -42,8 +43,12 @@ void forget_calls() noexcept {
 // --- the lineage ---
 
 const call_record* current_lineage() noexcept {
-    if (const loop_state* loop = current_loop()) {
-        return loop->current_task != nullptr ? loop->current_task->lineage : loop->current_call;
+    if (loop_state* const loop = current_loop()) {
+        if (loop->current_task != nullptr) {
+            return loop->current_task->lineage;
+        }
+        loop->refers_to_call = true;
+        return loop->current_call;
     }
     const job* const running = current_job();
     return running != nullptr && !running->abandonable_ ? running->lineage_ : nullptr;
@@ -253,6 +258,7 @@ waiting_call::waiting_call(const char* call, const loop_handle& to)
         will_wait(*own->core_address(), edge_, call);
         blocked_ = own->core_address();
         record_.waits = blocked_;
+        others_ = true;
     } else {
         record_.by = current_job();
     }
@@ -267,7 +273,9 @@ void waiting_call::wait(bool accepted) {
         asked_ = true;
         sleeper_->wait(run_->push(asks_) ? 2 : 1);
     }
-    record_.wait_for_token();
+    if (others_) { // else nobody has heard of the record
+        record_.wait_for_token();
+    }
     switch (how_) {
     case outcome::returned: return;
     case outcome::cancelled: throw cancelled();
@@ -292,6 +300,7 @@ scope_state* waiting_call::admit(loop_state& loop, task_record& task) noexcept {
     }
     task.lineage = &record_;
     task_ = &task;
+    others_ = true;
     if (by_job_of_run()) {
         loop.job_waits();
     }
@@ -313,6 +322,18 @@ void waiting_call::stopped() noexcept {
 }
 
 void waiting_call::done(outcome how) noexcept {
+    how_ = how;
+    if (others_) {
+        tell_others();
+        if (sleeper_ != nullptr) {
+            sleeper_->wake();
+            return;
+        }
+    }
+    word_.done();
+}
+
+void waiting_call::tell_others() noexcept {
     if (task_ != nullptr && by_job_of_run()) {
         task_->loop->job_goes_on();
     }
@@ -322,22 +343,21 @@ void waiting_call::done(outcome how) noexcept {
     if (blocked_ != nullptr) {
         wait_is_over(*blocked_);
     }
-    how_ = how;
-    if (sleeper_ != nullptr) {
-        sleeper_->wake();
-    } else {
-        word_.done();
-    }
 }
 
 waiting_call::running::running(waiting_call& call, context_ref& context) noexcept
-    : loop_(current_loop()), before_(loop_->current_call) {
+    : call_(&call), loop_(current_loop()), before_(loop_->current_call),
+      referred_before_(std::exchange(loop_->refers_to_call, false)) {
     loop_->current_call = &call.record_;
     loop_->context_of_call = &context;
 }
 
 waiting_call::running::~running() {
+    if (loop_->refers_to_call) {
+        call_->others_ = true;
+    }
     loop_->current_call = before_;
+    loop_->refers_to_call = referred_before_;
     loop_->context_of_call = nullptr;
 }
 

@@ -186,7 +186,7 @@ void portal_call_base::stop_when_cancelled() noexcept {
 
 void portal_call_base::call_and_wait() {
     bool accepted = portal_->count_in();
-    if (accepted && !post(waiter_.run())) {
+    if (accepted && !post(waiter_.target())) {
         portal_->count_out();
         accepted = false;
     }

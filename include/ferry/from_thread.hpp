@@ -9,6 +9,7 @@
 
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -64,18 +65,19 @@ concept passed_awaitable = awaitable<A> && !(ferry_task<A> && std::is_lvalue_ref
 template <class Call>
 using call_result_t = std::invoke_result_t<Call&>;
 
-// On the waiter's stack: a plain function.
+// On the waiter's stack: a plain function. `to`: what a waiting_call is made from.
 template <class Call>
-class plain_call final : public node {
+class plain_call final : public waiting_call, public node {
     using result_type = call_result_t<Call>;
 
 public:
-    plain_call(waiting_call& waiter, Call& call) noexcept : waiter_(&waiter), call_(&call) {
+    template <class... To>
+    explicit plain_call(const Call& call, const To&... to) : waiting_call(to...), call_(call) {
         run = &arrived;
     }
 
     result_type get() {
-        waiter_->wait(waiter_->run().push(this));
+        wait(target().push(this));
         return result_.take();
     }
 
@@ -83,26 +85,27 @@ private:
     static void arrived(node* n, verdict v) noexcept {
         auto& self = *static_cast<plain_call*>(n);
         if (v == verdict::dropped) {
-            self.waiter_->refused();
+            self.refused();
             return;
         }
         self.invoke();
-        self.waiter_->returned();
+        self.returned();
     }
 
     void invoke() noexcept {
-        const waiting_call::running now(*waiter_, context_);
+        const running now(*this, context_);
         try {
-            result_.set_from(*call_);
+            result_.set_from(call_);
         } catch (...) {
             result_.set_error(std::current_exception());
         }
     }
 
-    waiting_call* waiter_;
-    Call* call_;
     context_ref context_ = capture_context();
     result_slot<result_type> result_;
+    Call call_;
+    // The loop fetches as much of a node as if it were a job: nothing that the waiter needs at once.
+    std::byte fetched_[job_bytes];
 };
 
 // On the waiter's stack: a coroutine function, and the task that runs it.
@@ -111,17 +114,18 @@ class coroutine_call final : public posted_child {
     using result_type = typename body<Call>::result_type;
 
 public:
-    coroutine_call(waiting_call& waiter, const Call& call)
-        : waiter_(&waiter), body_(std::in_place, call), task_(task_access::none<result_type>()) {}
+    template <class... To>
+    explicit coroutine_call(const Call& call, const To&... to)
+        : body_(std::in_place, call), task_(task_access::none<result_type>()), waiter_(to...) {}
 
     result_type get() {
-        waiter_->wait(post(waiter_->run()));
+        waiter_.wait(post(waiter_.target()));
         return result_.take();
     }
 
 private:
-    scope_state* admit(loop_state& loop) noexcept override { return waiter_->admit(loop, record); }
-    void refused() noexcept override { waiter_->refused(); }
+    scope_state* admit(loop_state& loop) noexcept override { return waiter_.admit(loop, record); }
+    void refused() noexcept override { waiter_.refused(); }
 
     std::coroutine_handle<> begin() override {
         try {
@@ -145,24 +149,24 @@ private:
 
     void ended(ending how, std::exception_ptr) noexcept override {
         if (how == ending::stopped) {
-            waiter_->stopped();
+            waiter_.stopped();
         } else {
-            waiter_->returned();
+            waiter_.returned();
         }
     }
 
-    waiting_call* waiter_;
     body<Call> body_;
     task<result_type> task_;
     result_slot<result_type> result_;
+    waiting_call waiter_;
 };
 
-template <class Call>
-decltype(auto) call_and_wait(waiting_call& waiter, Call call) {
+template <class Call, class... To>
+decltype(auto) call_and_wait(const Call& call, const To&... to) {
     if constexpr (awaitable<call_result_t<Call>>) {
-        return coroutine_call<Call>(waiter, call).get();
+        return coroutine_call<Call>(call, to...).get();
     } else {
-        return plain_call<Call>(waiter, call).get();
+        return plain_call<Call>(call, to...).get();
     }
 }
 
@@ -170,29 +174,27 @@ struct from_thread_function {
     template <class F, class... Args>
         requires std::invocable<F, Args...>
     decltype(auto) operator()(F&& f, Args&&... args) const {
-        waiting_call waiter("from_thread");
         return call_and_wait(
-            waiter, borrowed_call<F, Args...>(std::forward<F>(f), std::forward<Args>(args)...));
+            borrowed_call<F, Args...>(std::forward<F>(f), std::forward<Args>(args)...),
+            "from_thread");
     }
 
     template <passed_awaitable A>
     decltype(auto) operator()(A&& a) const {
-        waiting_call waiter("from_thread");
-        return call_and_wait(waiter, borrowed_awaitable<A>(std::forward<A>(a)));
+        return call_and_wait(borrowed_awaitable<A>(std::forward<A>(a)), "from_thread");
     }
 
     template <class F, class... Args>
         requires std::invocable<F, Args...>
     decltype(auto) operator()(const loop_handle& to, F&& f, Args&&... args) const {
-        waiting_call waiter("from_thread", to);
         return call_and_wait(
-            waiter, borrowed_call<F, Args...>(std::forward<F>(f), std::forward<Args>(args)...));
+            borrowed_call<F, Args...>(std::forward<F>(f), std::forward<Args>(args)...),
+            "from_thread", to);
     }
 
     template <passed_awaitable A>
     decltype(auto) operator()(const loop_handle& to, A&& a) const {
-        waiting_call waiter("from_thread", to);
-        return call_and_wait(waiter, borrowed_awaitable<A>(std::forward<A>(a)));
+        return call_and_wait(borrowed_awaitable<A>(std::forward<A>(a)), "from_thread", to);
     }
 };
 
@@ -222,8 +224,7 @@ bool in_job() noexcept;
 template <class Call>
 decltype(auto) call_or_run(Call call) {
     if (in_job()) {
-        waiting_call waiter("sync_wait");
-        return call_and_wait(waiter, call);
+        return call_and_wait(call, "sync_wait");
     }
     event_loop loop;
     if constexpr (awaitable<call_result_t<Call>>) {
@@ -249,15 +250,14 @@ struct sync_wait_function {
     template <class F, class... Args>
         requires std::invocable<F, Args...>
     decltype(auto) operator()(const loop_handle& to, F&& f, Args&&... args) const {
-        waiting_call waiter("sync_wait", to);
         return call_and_wait(
-            waiter, borrowed_call<F, Args...>(std::forward<F>(f), std::forward<Args>(args)...));
+            borrowed_call<F, Args...>(std::forward<F>(f), std::forward<Args>(args)...), "sync_wait",
+            to);
     }
 
     template <passed_awaitable A>
     decltype(auto) operator()(const loop_handle& to, A&& a) const {
-        waiting_call waiter("sync_wait", to);
-        return call_and_wait(waiter, borrowed_awaitable<A>(std::forward<A>(a)));
+        return call_and_wait(borrowed_awaitable<A>(std::forward<A>(a)), "sync_wait", to);
     }
 };
 

@@ -151,10 +151,11 @@ public:
 
     scope_state root_scope; // of what belongs to the run, beside its main task
     dispatcher dispatch;
-    task_record* current_task = nullptr;                             // whose frame runs now
-    const call_record* current_call = nullptr;                       // or whose plain function
-    context_ref* context_of_call = nullptr;                          // its context, or a post's
-    const job* job_around = nullptr;                                 // in which the loop runs
+    task_record* current_task = nullptr;       // whose frame runs now
+    const call_record* current_call = nullptr; // or whose plain function
+    bool refers_to_call = false;               // something has it for its lineage
+    context_ref* context_of_call = nullptr;    // its context, or a post's
+    const job* job_around = nullptr;           // in which the loop runs
     atomic<std::source_location> resumed_at{std::source_location()}; // the last await; any thread
     loop_watch* watch = nullptr;                                     // in debug mode
     loop_state* next_running = nullptr;                              // see dump.cpp

@@ -15,6 +15,7 @@
 
 #include <ferry/detail/call_record.hpp>
 #include <ferry/detail/context.hpp>
+#include <ferry/detail/node.hpp>
 #include <ferry/detail/sync.hpp>
 
 #include <cstdint>
@@ -28,7 +29,6 @@ namespace ferry::detail {
 class loop_state;
 class thread_waiter;
 class work_base;
-struct node;
 struct scope_state;
 struct task_record;
 
@@ -60,12 +60,13 @@ public:
     waiting_call(const waiting_call&) = delete;
     waiting_call& operator=(const waiting_call&) = delete;
 
-    run_core& run() const noexcept { return *run_; }
+    run_core& target() const noexcept { return *run_; }
 
     // Before it is posted: a job whose host is cancelled pushes `asks` there, which calls told().
     void ask_when_cancelled(thread_waiter& sleeper, node& asks) noexcept {
         sleeper_ = &sleeper;
         asks_ = &asks;
+        others_ = true;
     }
     bool asked() const noexcept { return asked_; } // the waiter
 
@@ -94,6 +95,7 @@ private:
 
     bool by_job_of_run() const noexcept;
     void done(outcome how) noexcept;
+    void tell_others() noexcept;
 
     run_core* run_;
     work_base* host_ = nullptr;   // whose host's scopes a coroutine runs in, or
@@ -102,11 +104,14 @@ private:
     run_core* blocked_ = nullptr; // the waiter's own loop
     wait_edge edge_;              // of that
     call_record record_;
-    outcome how_ = outcome::returned;
-    call_word word_;
     thread_waiter* sleeper_ = nullptr; // instead of the word
     node* asks_ = nullptr;
     bool asked_ = false;
+    // What the loop touches for a plain function, on a cache line that goes on behind it (see
+    // plain_call), so that no other has to travel.
+    alignas(cache_line) call_word word_;
+    outcome how_ = outcome::returned;
+    bool others_ = false; // take part: the waiter's loop, a coroutine, who runs for this call
 };
 
 // While it lives, what this thread runs was called by `call`.
@@ -118,8 +123,10 @@ public:
     ~running();
 
 private:
+    waiting_call* call_;
     loop_state* loop_;
     const call_record* before_;
+    bool referred_before_;
 };
 
 } // namespace ferry::detail
