@@ -36,10 +36,11 @@ task<bool> async_exit_stack::exit(outcome how) {
             thrown = std::current_exception();
         }
         if (thrown != nullptr) {
-            if (how.error() != nullptr && how.error() != given) { // nobody else will see it
-                report_replaced(how.error());
+            std::exception_ptr before = how.error();
+            how = outcome(std::move(thrown));
+            if (before != nullptr && before != given) { // nobody else will see it
+                report_replaced(std::move(before));
             }
-            how = outcome(thrown);
         } else if (suppressed && how.error() != nullptr) {
             how = outcome();
         }

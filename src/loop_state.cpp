@@ -406,15 +406,15 @@ void loop_state::report_error(std::exception_ptr error) noexcept {
 
 void report_error(run_core& run, std::exception_ptr error) noexcept {
     struct report : node {
-        explicit report(std::exception_ptr e) noexcept : what(std::move(e)) {}
         std::exception_ptr what;
     };
     if (loop_state* const loop = current_loop(); loop != nullptr && loop->core_address() == &run) {
         loop->report_error(std::move(error));
         return;
     }
-    auto* const told = new (std::nothrow) report(error);
+    auto* const told = new (std::nothrow) report;
     if (told != nullptr) {
+        told->what = std::move(error); // and keeps none: it is the loop's
         told->run = [](node* n, verdict v) noexcept {
             const std::unique_ptr<report> self(static_cast<report*>(n));
             if (v == verdict::run) {
@@ -426,6 +426,7 @@ void report_error(run_core& run, std::exception_ptr error) noexcept {
         if (run.push(told)) {
             return;
         }
+        error = std::move(told->what);
         delete told;
     }
     print_error(error);
