@@ -192,7 +192,7 @@ worker_set& cache() noexcept {
 // Its workers stayed behind, its lock may be held by one of them, and its memory is never freed.
 void worker_set::orphan() noexcept {
     new (&lock_) futex_mutex;
-    closed_ = true;
+    closed_.store(true, std::memory_order_relaxed);
     spinner_.store(nullptr, std::memory_order_relaxed);
     attended_.store(false, std::memory_order_relaxed);
     idle_ = nullptr;
@@ -270,7 +270,8 @@ void worker_set::submit(job& j) {
         return;
     }
     if (queue_size_.load(std::memory_order_relaxed) == 0 &&
-        spinner_.load(std::memory_order_relaxed) != nullptr) {
+        spinner_.load(std::memory_order_relaxed) != nullptr &&
+        !closed_.load(std::memory_order_relaxed)) {
         fetch_to_write(&spinner_);
         if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
             j.taken_.store(true, std::memory_order_relaxed);
@@ -285,7 +286,7 @@ void worker_set::submit(job& j) {
         }
     }
     lock_.lock();
-    if (closed_) {
+    if (closed_.load(std::memory_order_relaxed)) {
         lock_.unlock();
         throw_closed();
     }
@@ -308,7 +309,7 @@ void worker_set::submit_chain(list<job>& jobs) {
         return;
     }
     lock_.lock();
-    if (closed_) {
+    if (closed_.load(std::memory_order_relaxed)) {
         lock_.unlock();
         throw_closed();
     }
@@ -547,7 +548,7 @@ void worker_set::start_failed(job* first, int error) noexcept {
             hopeless.push_back(j);
         }
     }
-    const bool gone = closed_ && threads_ == 0 && leaving_ == 0;
+    const bool gone = closed_.load(std::memory_order_relaxed) && threads_ == 0 && leaving_ == 0;
     lock_.unlock();
     if (what.first != nullptr) {
         start_failed(what.first, error); // the idle one was taken by another: as before
@@ -710,7 +711,7 @@ job* worker_set::park(worker& self) noexcept {
         lock_.unlock();
         return j;
     }
-    if (closed_) {
+    if (closed_.load(std::memory_order_relaxed)) {
         strike_off(self);
         lock_.unlock();
         leave();
@@ -803,7 +804,7 @@ void worker_set::leave() noexcept {
     recycler_flush();
     lock_.lock();
     --leaving_;
-    const bool last = closed_ && threads_ == 0 && leaving_ == 0;
+    const bool last = closed_.load(std::memory_order_relaxed) && threads_ == 0 && leaving_ == 0;
     lock_.unlock();
     if (last) {
         last_has_left();
@@ -855,11 +856,11 @@ void worker_set::stop_attending() noexcept {
 void worker_set::close() noexcept {
     worker* wake = nullptr;
     lock_.lock();
-    if (closed_) {
+    if (closed_.load(std::memory_order_relaxed)) {
         lock_.unlock();
         return;
     }
-    closed_ = true;
+    closed_.store(true, std::memory_order_relaxed);
     const bool gone = threads_ == 0 && leaving_ == 0;
     while (worker* w = idle_) {
         pop_idle(*w);

@@ -427,6 +427,22 @@ TEST(thread_pool, shutdown_blocking_in_a_job_ends_when_its_host_is_cancelled) {
     });
 }
 
+TEST(thread_pool, a_thread_that_spins_takes_no_job_after_the_shutdown) {
+    run([]() -> task<> {
+        for (int i = 0; i != 100; ++i) {
+            thread_pool pool(1);
+            co_await pool.run([] {});
+            co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+                group.start_soon([&]() -> task<> { co_await pool.shutdown(); });
+                co_await ferry::yield();
+                const bool refused =
+                    co_await crossing::throws<ferry::executor_closed>(pool.run([] {}));
+                EXPECT_TRUE(refused);
+            });
+        }
+    });
+}
+
 TEST(thread_pool, is_shut_down_by_with) {
     run([]() -> task<> {
         thread_pool pool(1);

@@ -149,6 +149,7 @@ private:
     atomic<worker*> spinner_{nullptr};
     atomic<std::uint32_t> queue_size_{0}; // written under the lock
     atomic<std::uint32_t> spin_budget_ns_{20'000};
+    atomic<bool> closed_{false}; // written under the lock
     // On another, as workers write it for each job.
     alignas(cache_line) atomic<std::uint32_t> progress_{0}; // changes when a job is taken
     alignas(cache_line) futex_mutex lock_;
@@ -164,7 +165,6 @@ private:
     std::uint64_t started_ = 0;
     std::uint64_t jobs_run_before_ = 0; // by workers that left
     bool searching_ = false;
-    bool closed_ = false;
     bool no_more_threads_ = false; // the last one could not be started
     bool stuck_ = false;           // during a search, like the next
     std::size_t stuck_threads_ = 0;
