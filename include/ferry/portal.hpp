@@ -242,15 +242,7 @@ private:
             const detail::call_record& runs_for = made->runs_for();
             auto to_come = post_task(std::move(made), name);
             const detail::tied until_ready(runs_for);
-            auto ready = [&] { return state->settled.wait(); };
-            auto not_wanted = [&]() -> task<> {
-                if (!state->settled.is_set()) {
-                    to_come.cancel();
-                    co_await state->settled.wait();
-                }
-            };
-            co_await finally(ready, not_wanted);
-            state->check_reported();
+            co_await detail::wait_until_ready(*state, to_come);
             co_return result(std::move(to_come), state->value.take_wrapped());
         };
         return detail::portal_call<decltype(start)>(*core_, name, options.name, start)

@@ -136,6 +136,21 @@ template <class R, class C, class First, class... Rest, bool N>
 struct started_type<R (C::*)(First, Rest...) const && noexcept(N)>
     : status_value<std::remove_cvref_t<First>> {};
 
+// Awaits that a task is ready. Cancelled meanwhile, it is not wanted: `started` cancels it, and it is
+// waited for. Throws when it ended without being ready.
+template <class Started>
+task<> wait_until_ready(start_state_base& state, Started& started) {
+    auto ready = [&] { return state.settled.wait(); };
+    auto not_wanted = [&]() -> task<> {
+        if (!state.settled.is_set()) {
+            started.cancel();
+            co_await state.settled.wait();
+        }
+    };
+    co_await finally(ready, not_wanted);
+    state.check_reported();
+}
+
 // What `start` runs: starts the child, and awaits that it is ready.
 template <class S, class Group, class F, class... Args>
 class start_call {
@@ -147,15 +162,7 @@ public:
     task<S> operator()() {
         counted<start_state<S>> state(new start_state<S>);
         auto child = start_child(state);
-        auto ready = [&] { return state->settled.wait(); };
-        auto not_wanted = [&]() -> task<> {
-            if (!state->settled.is_set()) {
-                child.cancel();
-                co_await state->settled.wait();
-            }
-        };
-        co_await finally(ready, not_wanted);
-        state->check_reported();
+        co_await wait_until_ready(*state, child);
         co_return state->value.take();
     }
 
