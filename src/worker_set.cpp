@@ -262,16 +262,16 @@ std::size_t worker_set::most_threads() const noexcept {
 // --- submission, on any thread ---
 
 void worker_set::submit(job& j) {
+    const bool open = !closed_.load(std::memory_order_relaxed);
     // A worker whose job has ended runs the next one that its limiter admits itself.
     if (worker* self = this_worker();
-        self != nullptr && self->set == this && self->finishing && self->turn == nullptr) {
+        open && self != nullptr && self->set == this && self->finishing && self->turn == nullptr) {
         self->turn = &j;
         j.taken_.store(true, std::memory_order_relaxed);
         return;
     }
-    if (queue_size_.load(std::memory_order_relaxed) == 0 &&
-        spinner_.load(std::memory_order_relaxed) != nullptr &&
-        !closed_.load(std::memory_order_relaxed)) {
+    if (open && queue_size_.load(std::memory_order_relaxed) == 0 &&
+        spinner_.load(std::memory_order_relaxed) != nullptr) {
         fetch_to_write(&spinner_);
         if (worker* w = spinner_.exchange(nullptr, std::memory_order_acq_rel)) {
             j.taken_.store(true, std::memory_order_relaxed);

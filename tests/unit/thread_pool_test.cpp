@@ -443,6 +443,32 @@ TEST(thread_pool, a_thread_that_spins_takes_no_job_after_the_shutdown) {
     });
 }
 
+// A token comes to it from a job that ends, on the very thread that could run it.
+TEST(thread_pool, a_job_that_waits_for_a_token_is_refused_after_the_shutdown) {
+    run([]() -> task<> {
+        thread_pool pool(1);
+        ferry::capacity_limiter limiter(1);
+        crossing::held_job held;
+        bool refused = false;
+        co_await ferry::with_task_group([&](ferry::task_group& group) -> task<> {
+            group.start_soon([&]() -> task<> {
+                co_await to_thread({.limiter = &limiter, .executor = &pool}, [&] { held.run(); });
+            });
+            co_await crossing::opened(held.started);
+            group.start_soon([&]() -> task<> {
+                refused = co_await crossing::throws<ferry::executor_closed>(
+                    to_thread({.limiter = &limiter, .executor = &pool}, [] {}));
+            });
+            co_await crossing::until([&] { return limiter.statistics().waiting == 1; });
+            group.start_soon([&]() -> task<> { co_await pool.shutdown(); });
+            co_await ferry::yield();
+            held.go_on.open();
+        });
+        EXPECT_TRUE(refused);
+        EXPECT_EQ(limiter.statistics().borrowed, 0u);
+    });
+}
+
 TEST(thread_pool, is_shut_down_by_with) {
     run([]() -> task<> {
         thread_pool pool(1);
