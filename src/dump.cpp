@@ -313,7 +313,7 @@ promise_base* awaiting_frame(const promise_base& frame) noexcept {
 
 std::source_location place_of_user(const promise_base& frame) noexcept {
     const promise_base* f = &frame;
-    while (f->stands_in) {
+    while (f->passes_on) {
         const promise_base* outer = awaiting_frame(*f);
         if (outer == nullptr) { // a child: who awaits its siblings with it
             const auto* const end = dynamic_cast<const child*>(f->end);

@@ -26,7 +26,7 @@ constexpr std::uint32_t passes_per_clock = 8; // while busy: it costs as much as
 constexpr std::uint32_t passes_per_look = 32; // at I/O, where the clock may stand still
 constexpr auto least_between_looks = 10us;    // by the clock
 constexpr auto most_between_looks = 50us;
-constexpr int time_per_look = 32; // a look takes this part of the time between two, at most
+constexpr int looks_apart = 32; // between two, this many times what one takes, at least
 constexpr auto time_between_looks_spinning = 5us;
 constexpr std::size_t most_jobs_to_spin_for = 8; // more are better taken in batches
 
@@ -207,7 +207,7 @@ void loop_state::look_at_io() noexcept {
     const time_point time = now();
     // What the cheapest took: others have run handlers.
     look_takes_ = std::min(look_takes_, time - looked_at_io_);
-    between_looks_ = std::clamp<time_point::duration>(look_takes_ * time_per_look,
+    between_looks_ = std::clamp<time_point::duration>(look_takes_ * looks_apart,
                                                       least_between_looks, most_between_looks);
     fire_timers(time);
 }

@@ -67,9 +67,9 @@ struct awaiting_promise : promise_base {
     template <class Awaitable>
     auto await_transform(passed_on<Awaitable> passed,
                          std::source_location at = std::source_location::current()) {
-        stands_in = passed.where.line() == 0;
+        passes_on = passed.where.line() == 0;
         return await_transform(std::forward<Awaitable>(passed.awaitable),
-                               stands_in ? at : passed.where);
+                               passes_on ? at : passed.where);
     }
 
     // In unhandled_exception(): what has left the frame.

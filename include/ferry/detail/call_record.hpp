@@ -37,7 +37,7 @@ struct call_record {
     // Who has the token of `by` meanwhile; written under the lock of the limiter, like the next.
     mutable atomic<const job*> lent_to{nullptr};
     mutable thread_waiter* wants_token = nullptr;
-    mutable std::uint32_t mark = 0; // see limiter.cpp
+    mutable std::uint32_t mark = 0; // see exhaustible.cpp
 
     // `by`, when the call has ended and nothing is tied to it any more: who has its token still
     // gives it back first. See limiter.cpp.

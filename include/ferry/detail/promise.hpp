@@ -38,7 +38,7 @@ struct promise_base {
     bool finished = false;
     bool dying = false;
     bool ended_cancelled = false; // `cancelled` has left it, for what is not on that thread
-    bool stands_in = false;       // a frame of ferry's: it awaits for who awaits it (passed_on)
+    bool passes_on = false;       // a frame of ferry's, which awaits for who awaits it: pass_on()
 
     static void* operator new(std::size_t size) { return recycled_allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -64,7 +64,7 @@ std::source_location place_of_user(const promise_base& frame) noexcept;
 
 // Where it awaits, for reports.
 inline std::source_location place_of_await(const promise_base& frame) noexcept {
-    return frame.stands_in ? place_of_user(frame) : frame.where;
+    return frame.passes_on ? place_of_user(frame) : frame.where;
 }
 
 // Throws `forked` when the task's loop runs in the parent of this process.
