@@ -13,6 +13,7 @@
 #include <ferry/to_thread.hpp>
 
 #include "support/crossing.hpp"
+#include "support/limiter.hpp"
 
 #include <gtest/gtest.h>
 
@@ -23,6 +24,7 @@
 namespace {
 
 using crossing::block_until;
+using crossing::expect_unused;
 using crossing::gate;
 using crossing::opened;
 using ferry::blocking_portal;
@@ -40,11 +42,6 @@ using ferry::would_deadlock;
 
 int one() {
     return 1;
-}
-
-void expect_unused(const capacity_limiter& limiter) {
-    EXPECT_EQ(limiter.statistics().borrowed, 0u);
-    EXPECT_EQ(limiter.statistics().waiting, 0u);
 }
 
 // Runs the function in a job that has the only token, with a portal to its loop.

@@ -10,6 +10,7 @@
 #include <ferry/to_thread.hpp>
 
 #include "support/crossing.hpp"
+#include "support/limiter.hpp"
 
 #include <gtest/gtest.h>
 
@@ -25,6 +26,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using crossing::expect_unused;
 using crossing::gate;
 using crossing::opened;
 using crossing::until;
@@ -45,11 +47,6 @@ using ferry::would_deadlock;
 
 int one() {
     return 1;
-}
-
-void expect_unused(const capacity_limiter& limiter) {
-    EXPECT_EQ(limiter.statistics().borrowed, 0u);
-    EXPECT_EQ(limiter.statistics().waiting, 0u);
 }
 
 TEST(from_thread_limits, a_job_inside_a_job_needs_no_second_token) {
